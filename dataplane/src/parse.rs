@@ -1,0 +1,1 @@
+//! Parse: bytes from the wire to a [`Parsed`]. The only stage that meets unchecked bytes.
