@@ -1,0 +1,3 @@
+//! What is published to the workers.
+
+pub mod affinity;

@@ -1,0 +1,5 @@
+//! The affinity table.
+
+pub(crate) mod cell;
+pub(crate) mod directory;
+pub(crate) mod source;
