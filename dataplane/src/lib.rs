@@ -10,3 +10,5 @@ pub mod port;
 
 mod parse;
 mod wire;
+
+pub use wire::ethernet::Mac;
