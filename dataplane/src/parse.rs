@@ -66,8 +66,11 @@ pub(crate) struct Message {
 /// Checks and takes apart a frame of a port with this VLAN.
 #[inline]
 pub(crate) fn parse(frame: &[u8], vlan: Option<u16>) -> Result<Parsed, Fate> {
-    let (ethertype, l3) = link(frame, vlan)?;
-    let packet = frame.get(usize::from(l3)..).unwrap_or_default();
+    let Link {
+        ethertype,
+        l3,
+        packet,
+    } = link(frame, vlan)?;
     match ethertype {
         ethernet::IPV4 => parse_ipv4(packet, l3),
         ethernet::IPV6 => parse_ipv6(packet, l3),
@@ -77,23 +80,41 @@ pub(crate) fn parse(frame: &[u8], vlan: Option<u16>) -> Result<Parsed, Fate> {
     }
 }
 
-/// The ethertype of what the frame carries, and where that starts.
-///
+/// What a frame carries.
+struct Link<'a> {
+    ethertype: u16,
+    /// Where it starts.
+    l3: u16,
+    packet: &'a [u8],
+}
+
 /// A port without a VLAN takes priority tags too: they say nothing of a VLAN (802.1Q, 6.9.1).
 #[inline]
-fn link(frame: &[u8], vlan: Option<u16>) -> Result<(u16, u16), Fate> {
-    let (header, rest) = Ethernet::ref_from_prefix(frame).map_err(|_| Fate::FrameTruncated)?;
+fn link(frame: &[u8], vlan: Option<u16>) -> Result<Link<'_>, Fate> {
+    let (header, packet) = Ethernet::ref_from_prefix(frame).map_err(|_| Fate::FrameTruncated)?;
     let ethertype = header.ethertype.get();
-    if ethertype != vlan::CUSTOMER {
-        return if vlan.is_none() {
-            Ok((ethertype, 14))
-        } else {
-            Err(Fate::BadVlan)
-        };
+    if ethertype == vlan::CUSTOMER {
+        untag(packet, vlan)
+    } else if vlan.is_none() {
+        Ok(Link {
+            ethertype,
+            l3: 14,
+            packet,
+        })
+    } else {
+        Err(Fate::BadVlan)
     }
-    let (tag, _) = Tag::ref_from_prefix(rest).map_err(|_| Fate::FrameTruncated)?;
+}
+
+#[inline]
+fn untag(tagged: &[u8], vlan: Option<u16>) -> Result<Link<'_>, Fate> {
+    let (tag, packet) = Tag::ref_from_prefix(tagged).map_err(|_| Fate::FrameTruncated)?;
     if tag.vid() == vlan.unwrap_or(vlan::PRIORITY_ONLY) {
-        Ok((tag.ethertype.get(), 18))
+        Ok(Link {
+            ethertype: tag.ethertype.get(),
+            l3: 18,
+            packet,
+        })
     } else {
         Err(Fate::BadVlan)
     }
@@ -115,20 +136,35 @@ fn parse_ipv4(packet: &[u8], l3: u16) -> Result<Parsed, Fate> {
     let packet = packet
         .get(..usize::from(header.total_len.get()))
         .ok_or(Fate::Ipv4Malformed)?;
-    let header_len =
-        if header.version_length == Ipv4::PLAIN && packet.len() >= usize::from(Ipv4::LEN) {
-            if !header.sum().is_whole() {
-                return Err(Fate::Ipv4Checksum);
-            }
-            Ipv4::LEN
-        } else {
-            check_options(header, packet)?
-        };
+    match packet.split_at_checked(usize::from(Ipv4::LEN)) {
+        Some((_, payload)) if header.version_length == Ipv4::PLAIN => {
+            deliver_ipv4(header, header.sum(), payload, l3, l3 + Ipv4::LEN)
+        }
+        _ => parse_options(header, packet, l3),
+    }
+}
+
+/// A header that has options, or is wrong.
+#[cold]
+fn parse_options(header: &Ipv4, packet: &[u8], l3: u16) -> Result<Parsed, Fate> {
+    let len = header.header_len();
+    if header.version() != 4 || len < Ipv4::LEN {
+        return Err(Fate::Ipv4Malformed);
+    }
+    let split = packet.split_at_checked(usize::from(len));
+    let (bytes, payload) = split.ok_or(Fate::Ipv4Malformed)?;
+    deliver_ipv4(header, Sum::default().bytes(bytes), payload, l3, l3 + len)
+}
+
+/// Takes the payload of a header with this `sum`.
+#[inline]
+fn deliver_ipv4(header: &Ipv4, sum: Sum, payload: &[u8], l3: u16, l4: u16) -> Result<Parsed, Fate> {
+    if !sum.is_whole() {
+        return Err(Fate::Ipv4Checksum);
+    }
     if header.is_fragment() {
         return Err(Fate::Fragment);
     }
-    let payload = packet.get(usize::from(header_len)..).unwrap_or_default();
-    let l4 = l3 + header_len;
     if header.protocol == ipv4::ICMP {
         return message(l3, l4, payload)
             .map(Parsed::Icmp4)
@@ -153,23 +189,6 @@ fn parse_ipv4(packet: &[u8], l3: u16) -> Result<Parsed, Fate> {
         l4,
         tcp_flags: flags,
     }))
-}
-
-/// Checks a header that has options, or is wrong, and returns its length in bytes.
-#[cold]
-fn check_options(header: &Ipv4, packet: &[u8]) -> Result<u16, Fate> {
-    let header_len = header.header_len();
-    if header.version() != 4 || header_len < Ipv4::LEN {
-        return Err(Fate::Ipv4Malformed);
-    }
-    let bytes = packet
-        .get(..usize::from(header_len))
-        .ok_or(Fate::Ipv4Malformed)?;
-    if Sum::default().bytes(bytes).is_whole() {
-        Ok(header_len)
-    } else {
-        Err(Fate::Ipv4Checksum)
-    }
 }
 
 /// A payload length of 0 is refused: nothing that is taken here has it, but jumbograms (RFC 2675).

@@ -97,13 +97,13 @@ impl Sum {
         Self(self.0 + u64::from(word.to_be()))
     }
 
-    /// The sum in 16 bits.
+    /// The sum in 16 bits. A number plus itself with its halves exchanged has in its upper half the
+    /// sum of the halves, with the carry added.
     #[inline]
     fn fold(self) -> u16 {
-        let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
-        let sum = (sum >> 16) + (sum & 0xffff);
-        let sum = (sum >> 16) + (sum & 0xffff);
-        let [a, b, ..] = ((sum >> 16) + (sum & 0xffff)).to_le_bytes();
+        let [.., a, b, c, d] = self.0.wrapping_add(self.0.rotate_left(32)).to_le_bytes();
+        let sum = u32::from_le_bytes([a, b, c, d]);
+        let [.., a, b] = sum.wrapping_add(sum.rotate_left(16)).to_le_bytes();
         u16::from_le_bytes([a, b])
     }
 
