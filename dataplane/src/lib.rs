@@ -18,3 +18,5 @@ pub mod tables;
 
 mod parse;
 mod wire;
+
+pub use wire::ethernet::Mac;
