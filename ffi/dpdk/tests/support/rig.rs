@@ -1,5 +1,12 @@
 //! EAL for a test binary: no hugepages, no root, no PCI, beside any number of others.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "tests use a part each, and fail by panic"
+)]
 
+use std::fs;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use arrayvec::ArrayVec;
@@ -44,7 +51,7 @@ pub(crate) fn pool(eal: &Eal, name: &str) -> Mempool {
     Mempool::new(eal, name, config).unwrap()
 }
 
-/// A port with one queue per pool, or `queues` on one pool.
+/// A started port with its queues on one pool.
 pub(crate) fn start_port(eal: &Eal, name: &str, queues: u16, pool: &Mempool) -> (Port, Vec<Queue>) {
     let pools = [pool.clone()];
     let config = PortConfig {
@@ -65,4 +72,17 @@ pub(crate) fn frame(pool: &Mempool, mark: u8) -> Mbuf {
 /// The first bytes of the frames.
 pub(crate) fn marks<const N: usize>(burst: &ArrayVec<Mbuf, N>) -> Vec<u8> {
     burst.iter().map(|frame| frame.data()[0]).collect()
+}
+
+/// Is there memory at the address?
+pub(crate) fn is_mapped(address: usize) -> bool {
+    let range = |line: &str| -> Option<Range<usize>> {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        Some(number(start)?..number(end)?)
+    };
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines()
+        .filter_map(range)
+        .any(|range| range.contains(&address))
 }

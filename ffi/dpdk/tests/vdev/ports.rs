@@ -1,5 +1,7 @@
 //! Opening, configuring and asking ports; and what is said when they cannot.
 
+use std::time::{Duration, Instant};
+
 use dpdk::{Error, Link, Mempool, MempoolConfig, Port, PortConfig, cycles, cycles_per_second};
 
 use super::eal;
@@ -177,12 +179,14 @@ fn a_pool_that_cannot_be_is_refused_with_advice() {
 
 #[test]
 fn cycles_go_on_at_the_rate_that_eal_measured() {
-    let (start, first) = (std::time::Instant::now(), cycles());
-    while start.elapsed().as_millis() < 20 {}
-    let per_second = u128::from(cycles() - first) * 1_000_000_000 / start.elapsed().as_nanos();
     let expected = u128::from(cycles_per_second(eal()));
-    assert!(
-        per_second.abs_diff(expected) < expected / 10,
-        "{per_second} of {expected}"
-    );
+    let close = |_| measured_rate().abs_diff(expected) < expected / 10;
+    assert!((0..20).any(close), "{} of {expected}", measured_rate());
+}
+
+/// Right unless the thread is interrupted between reading the two clocks.
+fn measured_rate() -> u128 {
+    let (start, first) = (Instant::now(), cycles());
+    while start.elapsed() < Duration::from_millis(5) {}
+    u128::from(cycles() - first) * 1_000_000_000 / start.elapsed().as_nanos()
 }
