@@ -1,4 +1,5 @@
 //! Buffers are bare pointers, and yet no order of drops reaches freed memory.
+#![allow(clippy::unwrap_used, reason = "tests fail by panic")]
 
 #[path = "support/rig.rs"]
 mod rig;

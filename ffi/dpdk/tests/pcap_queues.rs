@@ -5,6 +5,7 @@ mod files;
 #[path = "support/rig.rs"]
 mod rig;
 
+use std::fmt::Write;
 use std::path::PathBuf;
 
 use dpdk::Queue;
@@ -26,7 +27,8 @@ fn each_queue_carries_the_frames_of_its_file() {
     for (index, frames) in inputs.iter().enumerate() {
         let (input, output) = (path(&format!("in{index}")), path(&format!("out{index}")));
         files::write(&input, frames);
-        device += &format!(",rx_pcap={},tx_pcap={}", input.display(), output.display());
+        let (input, output) = (input.display(), output.display());
+        write!(device, ",rx_pcap={input},tx_pcap={output}").unwrap();
     }
     let eal = rig::start(&[&device]);
     let pool = rig::pool(&eal, "pcap");

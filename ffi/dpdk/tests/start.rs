@@ -32,7 +32,7 @@ fn eal_starts_once_and_pins_nobody() {
 
 fn cores() -> rustix::io::Result<Vec<usize>> {
     let set = sched_getaffinity(None)?;
-    (0..CpuSet::MAX_CPU)
+    Ok((0..CpuSet::MAX_CPU)
         .filter(|core| set.is_set(*core))
-        .collect()
+        .collect())
 }
