@@ -1,5 +1,6 @@
 //! Each shim against the macro or inline function it stands for, by what DPDK documents of it.
 #![allow(unsafe_code, reason = "the bindings are what is tested")]
+#![allow(clippy::unwrap_used, reason = "tests fail by panic")]
 
 use std::ffi::{CString, c_char};
 use std::ptr;
