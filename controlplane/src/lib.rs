@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The Tether daemon: signals, master state, health, workers.
+
+pub mod config;
