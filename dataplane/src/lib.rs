@@ -9,6 +9,8 @@ pub mod key;
 pub mod port;
 
 mod parse;
+#[cfg(test)]
+mod samples;
 mod wire;
 
 pub use wire::ethernet::Mac;
