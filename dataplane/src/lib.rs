@@ -4,9 +4,17 @@
 //! DPDK (feature `dpdk`), others in memory and on pcap files. It touches no socket, file, lock or
 //! wall clock, and after start not the allocator.
 
+mod hash;
+mod rcu;
+mod simd;
+mod sync;
+
+pub mod clock;
 pub mod fate;
 pub mod key;
+pub mod limits;
 pub mod port;
+pub mod tables;
 
 mod parse;
 #[cfg(test)]

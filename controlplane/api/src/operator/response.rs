@@ -1,0 +1,82 @@
+//! What the daemon answers.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    rows::{
+        Affinity, AffinityCount, AffinitySwitch, Backend, Explanation, Flow, Flushed, Service,
+        SignalOutcome,
+    },
+    traffic::{Stats, Status},
+};
+
+/// One line from the daemon.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// The whole answer.
+    Ok(Payload),
+    /// One of many; an end line follows them.
+    Entry(Entry),
+    /// That was all.
+    End(End),
+    /// Refused or failed; nothing follows.
+    Error(Failure),
+}
+
+/// Why not, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What went wrong, and where.
+    pub message: String,
+    /// What the operator can do.
+    #[serde(default)]
+    pub hint: Option<String>,
+}
+
+/// The line after the last entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// How many entries there were.
+    pub entries: u64,
+}
+
+/// An answer of one line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payload {
+    /// To `status`.
+    Status(Status),
+    /// To `stats`.
+    Stats(Stats),
+    /// To `service_list`.
+    Services(Vec<Service>),
+    /// To `service_show`.
+    Service(Service),
+    /// To `backend_list`.
+    Backends(Vec<Backend>),
+    /// To `backend_set` and `backend_weight`.
+    Backend(Backend),
+    /// To `affinity_show`.
+    Affinity(Affinity),
+    /// To `affinity_count`.
+    AffinityCount(AffinityCount),
+    /// To `affinity_start`, `affinity_extend` and `affinity_end`; refusals too.
+    Outcome(SignalOutcome),
+    /// To `affinity_flush`.
+    Flushed(Flushed),
+    /// To `affinity_switch`.
+    AffinitySwitch(AffinitySwitch),
+    /// To `explain`.
+    Explanation(Explanation),
+}
+
+/// One of many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// Of `affinity_list`.
+    Affinity(Affinity),
+    /// Of `flow_list`.
+    Flow(Flow),
+}

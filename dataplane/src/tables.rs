@@ -1,0 +1,4 @@
+//! What is published to the workers.
+
+pub mod affinity;
+pub mod id;
