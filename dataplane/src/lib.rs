@@ -19,6 +19,8 @@ mod hash;
 mod inspect;
 mod parse;
 mod rcu;
+#[cfg(test)]
+mod samples;
 mod schedule;
 mod simd;
 mod sync;

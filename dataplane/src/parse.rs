@@ -9,7 +9,11 @@
 //! A pure function of the frame, which never panics. IPv4 without options and IPv6 without
 //! extension headers run straight through; what is rare is out of line.
 
+#[cfg(test)]
+mod cases;
 mod extensions;
+#[cfg(test)]
+mod oracle;
 mod transport;
 
 use zerocopy::FromBytes;
