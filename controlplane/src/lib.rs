@@ -9,4 +9,9 @@
 
 pub mod command;
 pub mod config;
+pub mod control;
+pub mod health;
+pub mod master;
+pub mod ports;
+pub mod publish;
 pub mod signal;
