@@ -14,4 +14,5 @@ pub mod health;
 pub mod master;
 pub mod ports;
 pub mod publish;
+pub mod server;
 pub mod signal;

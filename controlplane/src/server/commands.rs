@@ -44,7 +44,11 @@ impl Commands {
     }
 
     /// Sends if there is room within `wait`.
-    pub(crate) async fn send_within(&self, wait: Duration, command: Command) -> Result<(), Refused> {
+    pub(crate) async fn send_within(
+        &self,
+        wait: Duration,
+        command: Command,
+    ) -> Result<(), Refused> {
         let sent = timeout(wait, self.send(command)).await;
         sent.unwrap_or(Err(Refused::Overloaded))
     }

@@ -12,7 +12,10 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address that cannot be listened on.
-    #[error("{key} = \"{address}\" cannot be bound: {error}; {}", bind_advice(error))]
+    #[error(
+        "{key} = \"{address}\" cannot be bound: {error}; {}",
+        bind_advice(error)
+    )]
     Bind {
         /// The key of the configuration.
         key: &'static str,
@@ -74,7 +77,9 @@ impl StartError {
 
     pub(super) fn tls(error: &tonic::transport::Error) -> Self {
         // The outer error says no more than that there was one.
-        let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        let reason = error
+            .source()
+            .map_or_else(|| error.to_string(), ToString::to_string);
         Self::Tls { reason }
     }
 }
@@ -112,7 +117,8 @@ mod tests {
         let holder = bind("control.signal", "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = holder.local_addr().unwrap();
         let error = bind("control.signal", address).unwrap_err().to_string();
-        let start = format!("control.signal = \"{address}\" cannot be bound: Address already in use");
+        let start =
+            format!("control.signal = \"{address}\" cannot be bound: Address already in use");
         assert!(error.starts_with(&start), "{error}");
         assert!(error.contains("ss -ltnp"), "{error}");
     }

@@ -132,10 +132,7 @@ impl Affinity for Signals {
         Ok(Response::new(Box::pin(ReceiverStream::new(listed).map(Ok))))
     }
 
-    async fn watch(
-        &self,
-        _: Request<WatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         Err(Status::unimplemented(
             "this version streams no events: ask List for the state as it is",
         ))

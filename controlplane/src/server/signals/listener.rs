@@ -7,7 +7,7 @@ use crate::{
         accept::{self, Connection},
         commands::Commands,
         error::{self, StartError},
-        limits,
+        limits, stopped,
     },
 };
 use std::{
@@ -76,11 +76,10 @@ async fn serve(
     connections: ReceiverStream<std::io::Result<Connection>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
-    let stopped = async move {
-        // Err: whoever could say stop is gone.
-        let _ = stop.wait_for(|stop| *stop).await;
-    };
-    router.serve_with_incoming_shutdown(connections, stopped).await
+    let stopped = async move { stopped(&mut stop).await };
+    router
+        .serve_with_incoming_shutdown(connections, stopped)
+        .await
 }
 
 fn with_limits(server: Server) -> Server {
@@ -110,10 +109,7 @@ fn reflection() -> Builder<'static> {
 fn with_tls(tls: &Tls) -> Result<Server, StartError> {
     // Err: there is a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let identity = Identity::from_pem(
-        pem("certificate", &tls.certificate)?,
-        pem("key", &tls.key)?,
-    );
+    let identity = Identity::from_pem(pem("certificate", &tls.certificate)?, pem("key", &tls.key)?);
     let config = ServerTlsConfig::new()
         .identity(identity)
         .client_ca_root(Certificate::from_pem(pem("client_ca", &tls.client_ca)?))

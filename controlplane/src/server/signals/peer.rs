@@ -3,9 +3,7 @@
 
 use crate::signal::Identity;
 use tonic::{Request, Status};
-use x509_parser::{
-    certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _,
-};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 /// What a connection's identity is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +29,8 @@ impl Proof {
 
 fn address<T>(request: &Request<T>) -> Result<Identity, Status> {
     let peer = request.remote_addr();
-    let peer = peer.ok_or_else(|| Status::unauthenticated("the connection has no peer any more"))?;
+    let peer =
+        peer.ok_or_else(|| Status::unauthenticated("the connection has no peer any more"))?;
     Ok(Identity::Address(peer.ip().to_canonical()))
 }
 
@@ -102,10 +101,12 @@ mod tests {
     #[test]
     fn a_peer_is_known_by_its_ipv4_address_on_a_dual_stack_listener() {
         let mut request = Request::new(());
-        request.extensions_mut().insert(tonic::transport::server::TcpConnectInfo {
-            local_addr: None,
-            remote_addr: Some("[::ffff:10.8.0.11]:40000".parse().unwrap()),
-        });
+        request
+            .extensions_mut()
+            .insert(tonic::transport::server::TcpConnectInfo {
+                local_addr: None,
+                remote_addr: Some("[::ffff:10.8.0.11]:40000".parse().unwrap()),
+            });
         let identity = Proof::Address.identity(&request).unwrap();
         assert_eq!(identity, Identity::Address("10.8.0.11".parse().unwrap()));
         assert!(Proof::Certificate.identity(&request).is_err());

@@ -124,9 +124,7 @@ fn compact_operation(compact: &Compact, session: u64) -> Result<Operation, Wrong
         signal::Operation::End => Ok(Operation::End {
             generation: compact.generation,
         }),
-        signal::Operation::Unspecified => {
-            Err("operation: must be START, EXTEND or END".to_owned())
-        }
+        signal::Operation::Unspecified => Err("operation: must be START, EXTEND or END".to_owned()),
     }
 }
 
@@ -165,9 +163,9 @@ impl Key<'_> {
 
 /// An address as a server reads it off its socket, IPv4 within IPv6 included (contract rule S4).
 fn address(text: &str) -> Result<SocketAddr, Wrong> {
-    let address: SocketAddr = text.parse().map_err(|_| {
-        format!("destination {text:?}: write 10.9.0.100:80 or [fd00::100]:80")
-    })?;
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| format!("destination {text:?}: write 10.9.0.100:80 or [fd00::100]:80"))?;
     Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
@@ -218,7 +216,9 @@ mod tests {
             ("destination", |it| it.service = "shop".into()),
             ("source", |it| it.source = "10.1.2".into()),
             ("bound_to_session", |it| it.bound_to_session = true),
-            ("duration_ms", |it| (it.duration_ms, it.until_ended) = (1, true)),
+            ("duration_ms", |it| {
+                (it.duration_ms, it.until_ended) = (1, true)
+            }),
         ];
         for (field, spoil) in cases {
             let mut request = request();
@@ -248,7 +248,13 @@ mod tests {
             backend: "shop-1".into(),
             boot_id: 9,
             services: vec!["shop".into()],
-            signals: vec![compact.clone(), Compact { service_index: 2, ..compact }],
+            signals: vec![
+                compact.clone(),
+                Compact {
+                    service_index: 2,
+                    ..compact
+                },
+            ],
             sequence: 0,
         };
         let signals = batch(&sent, 5);

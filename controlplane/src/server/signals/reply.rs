@@ -29,7 +29,9 @@ pub(super) fn batch(sequence: u64, sent: &[v1::Signal], outcomes: Outcomes) -> O
     OutcomeBatch {
         sequence,
         epoch: outcomes.epoch,
-        outcomes: answers.map(|(outcome, sent)| compact(sent, outcome)).collect(),
+        outcomes: answers
+            .map(|(outcome, sent)| compact(sent, outcome))
+            .collect(),
     }
 }
 

@@ -11,7 +11,7 @@
 use super::{read, reply};
 use crate::{
     command::{Command, Outcomes},
-    server::{commands::Commands, limits},
+    server::{commands::Commands, limits, stopped},
     signal::Identity,
 };
 use std::pin::Pin;
@@ -80,7 +80,7 @@ impl Session {
         tokio::select! {
             biased;
             () = decisions.closed() => None,
-            _ = self.stop.wait_for(|stop| *stop) => {
+            () = stopped(&mut self.stop) => {
                 Some(Err(Status::unavailable("the forwarder stops: connect again")))
             }
             batch = inbound.message() => batch.ok().flatten().map(Ok),
