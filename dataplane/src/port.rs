@@ -3,6 +3,9 @@
 //! A [`Port`] is one worker's pair of queues on a port. Implementations: `port/memory.rs`,
 //! `port/pcap.rs`, and `port/dpdk.rs` with the feature `dpdk`.
 
+pub mod memory;
+pub mod pcap;
+
 use arrayvec::ArrayVec;
 
 /// Frames taken from a port at once. 64 measured 6 % faster than 32 with a million flows.
