@@ -16,6 +16,7 @@ pub mod limits;
 pub mod port;
 pub mod tables;
 
+mod answer;
 mod parse;
 #[cfg(test)]
 mod samples;
