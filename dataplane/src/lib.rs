@@ -20,6 +20,7 @@ mod answer;
 mod parse;
 #[cfg(test)]
 mod samples;
+mod solicit;
 mod wire;
 
 pub use wire::ethernet::Mac;

@@ -1,6 +1,7 @@
 //! Neighbour discovery: valid, as RFC 4861, sections 7.1.1 and 7.1.2, has it, and not.
 
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 use etherparse::PacketBuilder;
 
@@ -9,6 +10,7 @@ use crate::answer::{Answer, Learned, answer_icmp6};
 use crate::fate::Fate;
 use crate::parse::{Parsed, parse};
 use crate::port::Frame;
+use crate::port::memory::{MemoryFrame, Pool};
 use crate::samples::*;
 use crate::wire::ethernet::Mac;
 use crate::wire::ipv6::{ALL_NODES, solicited_node};
@@ -422,24 +424,12 @@ fn neighbour_discovery_that_is_not_answered() {
 
 #[test]
 fn a_frame_without_room_is_refused() {
-    struct Full(Vec<u8>);
-    impl Frame for Full {
-        fn bytes(&self) -> &[u8] {
-            &self.0
-        }
-        fn bytes_mut(&mut self) -> &mut [u8] {
-            &mut self.0
-        }
-        fn is_contiguous(&self) -> bool {
-            true
-        }
-        fn resize(&mut self, _: usize) -> bool {
-            false
-        }
-    }
-    let mut frame = Full(Ndp::probe().frame());
+    let pool = Arc::new(Pool::new(1));
+    let mut frame = MemoryFrame::copied(&pool, &Ndp::probe().frame())
+        .unwrap()
+        .segmented();
     let Ok(Parsed::Icmp6(message)) = parse(frame.bytes(), None) else {
-        panic!()
+        panic!("not a message")
     };
     assert_eq!(answer_icmp6(&mut frame, message, &Us), Err(Fate::NoRoom));
 }
