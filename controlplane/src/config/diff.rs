@@ -353,6 +353,11 @@ mod tests {
                  signal_from: [10.9.0.11] -> [10.9.0.13]\n",
             ),
             (
+                "\"10.9.0.11\"",
+                "\"10.9.0.11\"\nweight = 2\nidentity = \"x\"",
+                "service shop backend shop-1 weight: 1 -> 2, identity: shop-1 -> x\n",
+            ),
+            (
                 "name = \"shop-2\"",
                 "name = \"shop-3\"",
                 "service shop backend shop-2 removed\nservice shop backend shop-3 added at 10.9.0.12\n",

@@ -309,11 +309,8 @@ fn these_are_allowed() {
             "path = \"/other\"",
         ),
         ("signals from this host", "10.8.0.11", "127.0.0.1"),
-        (
-            "two listeners on any free port",
-            "10.8.0.2:7470\"",
-            "127.0.0.1:0\"\n# ",
-        ),
+        ("a cap of the duration itself", "\"8h\"", "\"30m\""),
+        ("a probe as long as its interval", "\"1s\"", "\"2s\""),
         (
             "a duration of two units",
             "duration = \"30m\"",
@@ -339,6 +336,17 @@ fn backends_may_be_far_or_of_the_other_family_where_the_forwarding_allows_it() {
         let config = config(&text.replace("\"10.9.0.11\"", &format!("\"{backend}\"")));
         assert_eq!(config.services[0].backends[0].address, address(backend));
     }
+}
+
+#[test]
+fn listeners_may_share_an_address_on_any_free_port() {
+    let text = EXAMPLE.replace("10.8.0.2:7470", "127.0.0.1:0");
+    let control = config(&text.replace("127.0.0.1:9470", "127.0.0.1:0")).control;
+    let signal = control.signal.map(|signal| signal.address);
+    assert_eq!(
+        (signal, control.metrics),
+        ("127.0.0.1:0".parse().ok(), signal)
+    );
 }
 
 #[test]
