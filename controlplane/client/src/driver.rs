@@ -171,6 +171,7 @@ impl Driver {
                     closed = commands.is_empty();
                     self.send(session, commands)
                 }
+                () = until(self.ledger.owes_at()), if session.has_room() => Ok(()),
             };
             if let Err(away) = step {
                 return End::Away(away);
@@ -207,6 +208,14 @@ impl Driver {
             session.send(&self.config, owed)?;
         }
         Ok(())
+    }
+}
+
+/// Until then, or for ever.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A key whose time has run out, as far as this process knows, is not asserted again: another
-//! server may own the client by now. Ends that could not be said are said when the forwarder is
+//! server may own the client by now. One that is refused for the moment (the backend is not up yet,
+//! the table is full) is asserted again after a second. Ends that could not be said are said when the forwarder is
 //! back with the same table; a new table knows nothing to end.
 
 mod held;
@@ -14,7 +15,7 @@ mod held;
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tether_api::v1::{CompactOutcome, OutcomeCode};
@@ -28,6 +29,9 @@ use crate::{
 };
 use held::{Held, Standing};
 
+/// A refusal such as UNAVAILABLE may be over by then: the forwarder checks health about as often.
+const ASSERT_AGAIN: Duration = Duration::from_secs(1);
+
 /// What this process holds.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -39,6 +43,7 @@ pub(crate) struct Ledger {
     unsaid_ends: VecDeque<(Key, Option<u64>)>,
     // May name keys that are acked or gone by now.
     to_assert: VecDeque<Key>,
+    assert_again: Option<Instant>,
 }
 
 impl Ledger {
@@ -50,6 +55,7 @@ impl Ledger {
             epoch: None,
             unsaid_ends: VecDeque::new(),
             to_assert: VecDeque::new(),
+            assert_again: None,
         }
     }
 
@@ -165,15 +171,18 @@ impl Ledger {
         {
             if outcome.is_effective() {
                 held.get_mut().acked(&outcome, now);
+            } else if asked.promise.is_none() && is_for_the_moment(outcome.code) {
+                held.get_mut().standing = Standing::Unknown;
+                self.assert_again.get_or_insert(now + ASSERT_AGAIN);
             } else if is_lost(outcome.code) || !held.get().is_acked() {
                 held.remove();
             }
         }
         match asked.promise {
             Some(promise) => promise.keep(Ok(outcome)),
-            None if outcome.is_effective() => {}
-            None => log::warn!(
-                "tether: not asserted again: {} {}",
+            None => log::debug!(
+                "tether: {:?}: {} {}",
+                asked.what,
                 outcome.code.as_str_name(),
                 outcome.detail
             ),
@@ -209,10 +218,23 @@ impl Ledger {
         if is_new {
             self.unsaid_ends.clear();
         }
-        if is_new || first_answer {
-            let unknown = self.held.iter().filter(|(_, held)| !held.is_known(epoch));
-            self.to_assert = unknown.map(|(key, _)| key.clone()).collect();
+        if first_answer {
+            self.held.values_mut().for_each(Held::see_new_session);
         }
+        if is_new || first_answer {
+            self.plan_assertions(epoch);
+        }
+    }
+
+    fn plan_assertions(&mut self, epoch: u64) {
+        let unknown = self.held.iter().filter(|(_, held)| !held.is_known(epoch));
+        self.to_assert = unknown.map(|(key, _)| key.clone()).collect();
+        self.assert_again = None;
+    }
+
+    /// When there will be something owed without any answer coming.
+    pub(crate) fn owes_at(&self) -> Option<Instant> {
+        self.assert_again
     }
 
     /// The next signal that the library owes the forwarder.
@@ -227,6 +249,9 @@ impl Ledger {
             });
         }
         let epoch = self.epoch?;
+        if self.assert_again.is_some_and(|due| due <= now) {
+            self.plan_assertions(epoch);
+        }
         while let Some(key) = self.to_assert.pop_front() {
             let Some(held) = self.held.get_mut(&key) else {
                 continue;
@@ -244,6 +269,14 @@ impl Ledger {
         }
         None
     }
+}
+
+/// Whether the same start may be granted a little later.
+fn is_for_the_moment(code: OutcomeCode) -> bool {
+    matches!(
+        code,
+        OutcomeCode::Unavailable | OutcomeCode::Quota | OutcomeCode::Full
+    )
 }
 
 /// Whether the outcome says that this process does not own the client any more.

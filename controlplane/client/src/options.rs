@@ -66,7 +66,8 @@ impl Options {
         }
     }
 
-    /// Ends when the connection to the forwarder breaks (S6).
+    /// Ends when the connection to the forwarder breaks (S6), and so when this process dies. If it
+    /// is still held when the forwarder is back, it is started again.
     #[must_use]
     pub fn bound_to_session(self) -> Self {
         Self {

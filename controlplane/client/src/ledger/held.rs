@@ -98,6 +98,13 @@ impl Held {
         }
     }
 
+    /// The forwarder has ended what was bound to the session that broke (S6).
+    pub(crate) fn see_new_session(&mut self) {
+        if self.options.bound_to_session {
+            self.standing = Standing::Unknown;
+        }
+    }
+
     pub(crate) fn acked(&mut self, outcome: &Outcome, now: Instant) {
         let Outcome {
             epoch, generation, ..

@@ -228,6 +228,49 @@ fn what_could_not_be_said_is_said_when_the_forwarder_is_back() {
 }
 
 #[test]
+fn an_assertion_refused_for_the_moment_is_made_again() {
+    let mut bench = Bench::new();
+    let guard = bench.started("10.1.2.3", 7);
+    bench.ledger.see_epoch(2, true);
+    let asserted = bench.ledger.next_owed(bench.now).unwrap();
+    bench.answer(asserted, OutcomeCode::Unavailable, 0, 2);
+    assert_eq!(bench.owed(), [], "not at once");
+    bench.now = bench.ledger.owes_at().unwrap();
+    let asserted = bench.ledger.next_owed(bench.now).unwrap();
+    bench.answer(asserted, OutcomeCode::Created, 1, 2);
+    assert_eq!(bench.ledger.owes_at(), None);
+    assert_eq!(bench.release("10.1.2.3", guard).0, Some(end(1)));
+}
+
+#[test]
+fn an_assertion_that_another_server_won_is_forgotten() {
+    let mut bench = Bench::new();
+    let guard = bench.started("10.1.2.3", 7);
+    bench.ledger.see_epoch(2, true);
+    let asserted = bench.ledger.next_owed(bench.now).unwrap();
+    bench.answer(asserted, OutcomeCode::Conflict, 0, 2);
+    assert_eq!(bench.ledger.owes_at(), None);
+    assert_eq!(bench.release("10.1.2.3", guard).0, None);
+}
+
+#[test]
+fn s6_what_was_bound_to_a_broken_session_is_started_again() {
+    let mut bench = Bench::new();
+    let command = Command::Start {
+        key: key("10.1.2.3"),
+        options: Options::new().bound_to_session(),
+        hold: Hold::new(bench.now),
+        promise: promise().0,
+    };
+    let asked = bench.ledger.note(command, bench.now).unwrap();
+    bench.answer(asked, OutcomeCode::Created, 1, 1);
+    bench.ledger.see_epoch(1, false);
+    assert_eq!(bench.owed(), []);
+    bench.ledger.see_epoch(1, true);
+    assert_eq!(bench.owed().len(), 1);
+}
+
+#[test]
 fn a_new_table_has_nothing_to_end() {
     let mut bench = Bench::new();
     let what = What::End {
