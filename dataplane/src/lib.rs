@@ -1,1 +1,31 @@
-//! Placeholder.
+//! Tether's data plane: the packet path, the tables it reads and how they are published.
+//!
+//! It knows a [`port::Port`] and a [`port::Frame`], not DPDK: `port/dpdk.rs` implements them on
+//! DPDK (feature `dpdk`), others in memory and on pcap files. It touches no socket, file, lock or
+//! wall clock, and after start not the allocator.
+
+pub mod clock;
+pub mod explain;
+pub mod fate;
+pub mod key;
+pub mod limits;
+pub mod plane;
+pub mod port;
+pub mod tables;
+
+mod counters;
+mod flow_table;
+mod hash;
+mod inspect;
+mod parse;
+mod rcu;
+#[cfg(test)]
+mod samples;
+mod schedule;
+mod simd;
+mod sync;
+mod wire;
+
+pub use counters::CountersView;
+pub use rcu::Generation;
+pub use wire::ethernet::Mac;

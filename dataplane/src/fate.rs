@@ -1,0 +1,81 @@
+//! What becomes of a packet: every packet has exactly one fate.
+//!
+//! One list makes the enum, the counter's index, the metric's name and the text that an operator
+//! reads. Received = the sum of fates + the packets still held, always.
+
+macro_rules! fates {
+    ($($variant:ident $name:literal $text:literal;)+) => {
+        /// The one fate of a received packet.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Fate {
+            $(#[doc = $text] $variant,)+
+        }
+
+        impl Fate {
+            /// Every fate, in the order of its counter.
+            pub const ALL: &'static [Fate] = &[$(Fate::$variant,)+];
+            /// How many fates there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name in counters, metrics and JSON: lower case with underscores.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Fate::$variant => $name,)+ }
+            }
+
+            /// One sentence for the operator.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Fate::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+fates! {
+    Forwarded "forwarded" "sent to a backend";
+    Answered "answered" "answered by the forwarder itself (ARP, NDP, ping)";
+    Learned "learned" "an answer to the forwarder's own ARP or NDP question";
+    FrameTruncated "frame_truncated" "shorter than its Ethernet header";
+    FrameSegmented "frame_segmented" "a frame in several segments, which this path does not take";
+    OtherMac "other_mac" "addressed to another station's MAC address";
+    BadVlan "bad_vlan" "not tagged with the VLAN of the port";
+    UnknownEthertype "unknown_ethertype" "neither IPv4, IPv6 nor ARP";
+    ArpMalformed "arp_malformed" "ARP that is truncated or not for IPv4 over Ethernet";
+    ArpNotOurs "arp_not_ours" "ARP about an address that is not the forwarder's";
+    Ipv4Malformed "ipv4_malformed" "IPv4 header truncated, or its version or lengths wrong";
+    Ipv4Checksum "ipv4_checksum" "IPv4 header checksum wrong";
+    Ipv6Malformed "ipv6_malformed" "IPv6 header truncated, or its version or lengths wrong";
+    Ipv6Extensions "ipv6_extensions" "IPv6 extension headers malformed, or more than are followed";
+    Fragment "fragment" "a fragment of an IP packet";
+    UnknownProtocol "unknown_protocol" "neither TCP, UDP nor ICMP";
+    TcpMalformed "tcp_malformed" "TCP header truncated or its data offset wrong";
+    TcpFlags "tcp_flags" "TCP flags that no stack sends together";
+    UdpMalformed "udp_malformed" "UDP header truncated or its length wrong";
+    IcmpMalformed "icmp_malformed" "ICMP message truncated or its checksum wrong";
+    IcmpUnhandled "icmp_unhandled" "an ICMP message that the forwarder has no use for";
+    NdpMalformed "ndp_malformed" "NDP message truncated, off-link or with bad options";
+    NdpNotOurs "ndp_not_ours" "NDP about an address that is not the forwarder's";
+    BadSource "bad_source" "a source address or port that nobody may send from";
+    NoService "no_service" "no service at this protocol, address and port";
+    NoBackend "no_backend" "the service has no backend that takes new flows";
+    BackendDown "backend_down" "its backend is down and the service says drop";
+    NeighbourUnresolved "neighbour_unresolved" "the backend's MAC address could not be resolved in time";
+    HoldFull "hold_full" "too many packets already wait for that MAC address";
+    TransmitFull "transmit_full" "the port's transmit queue was full";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_indexed_in_order() {
+        for (index, fate) in Fate::ALL.iter().enumerate() {
+            assert_eq!(*fate as usize, index);
+            let same = Fate::ALL.iter().filter(|f| f.name() == fate.name());
+            assert_eq!(same.count(), 1, "{}", fate.name());
+        }
+    }
+}

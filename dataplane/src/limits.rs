@@ -1,0 +1,30 @@
+//! Every limit of the data plane, in one place.
+
+/// Affinities at most: a cell's index has 24 bits to spare in every layout.
+pub const AFFINITIES: usize = 16_000_000;
+/// Services at most.
+pub const SERVICES: usize = 4096;
+/// Backends at most, over all services: a flow's word has 14 bits for one.
+pub const BACKENDS: usize = 1 << 14;
+/// Ports at most.
+pub const PORTS: usize = 16;
+/// Workers at most.
+pub const WORKERS: usize = 64;
+/// The longest flow timeout, in seconds: a flow's last-seen tick has 13 bits and is compared
+/// within half its range or swept away before.
+pub const FLOW_TIMEOUT_S: u32 = 7200;
+/// The longest duration that a matching packet extends by, in milliseconds (49.7 days).
+pub const DURATION_MS: u64 = u32::MAX as u64 - 1;
+
+/// Frames that one worker holds while MAC addresses are resolved.
+pub const HELD: usize = 64;
+/// Frames that one worker holds for one neighbour.
+pub const HELD_PER_NEIGHBOUR: usize = 8;
+/// How long a frame is held, in milliseconds.
+pub const HOLD_MS: u64 = 3000;
+
+/// Retired buckets that may wait for a worker before starts are refused.
+pub const WAITING_BUCKETS: usize = 1 << 20;
+
+const _: () = assert!(FLOW_TIMEOUT_S < 1 << 13);
+const _: () = assert!(HELD_PER_NEIGHBOUR < HELD);

@@ -1,0 +1,81 @@
+//! The transport header: ports, lengths and flags.
+
+use zerocopy::FromBytes;
+
+use crate::fate::Fate;
+use crate::key::{Ports, Protocol};
+use crate::wire::ipv4;
+use crate::wire::tcp::{ACK, FIN, RST, SYN, Tcp, URG};
+use crate::wire::udp::Udp;
+
+/// What the path needs of a TCP or UDP header.
+pub(super) struct Transport {
+    pub(super) protocol: Protocol,
+    pub(super) ports: Ports,
+    /// 0 for UDP.
+    pub(super) flags: u8,
+}
+
+/// Checks the header that an IP packet with this `payload` starts with.
+#[inline]
+pub(super) fn transport(protocol: u8, payload: &[u8]) -> Result<Transport, Fate> {
+    match protocol {
+        ipv4::TCP => tcp(payload),
+        ipv4::UDP => udp(payload),
+        _ => Err(Fate::UnknownProtocol),
+    }
+}
+
+#[inline]
+fn tcp(payload: &[u8]) -> Result<Transport, Fate> {
+    let (header, _) = Tcp::ref_from_prefix(payload).map_err(|_| Fate::TcpMalformed)?;
+    if !(Tcp::LEN..=payload.len()).contains(&header.header_len()) {
+        return Err(Fate::TcpMalformed);
+    }
+    if REFUSED_FLAGS >> (header.flags & LOW_FLAGS) & 1 != 0 {
+        return Err(Fate::TcpFlags);
+    }
+    let ports = Ports(u32::from_ne_bytes(header.ports));
+    Ok(Transport {
+        protocol: Protocol::Tcp,
+        ports,
+        flags: header.flags,
+    })
+}
+
+/// A length of 0 is refused too: it is for jumbograms only (RFC 2675, section 4).
+#[inline]
+fn udp(payload: &[u8]) -> Result<Transport, Fate> {
+    let (header, _) = Udp::ref_from_prefix(payload).map_err(|_| Fate::UdpMalformed)?;
+    if !(Udp::LEN..=payload.len()).contains(&usize::from(header.len.get())) {
+        return Err(Fate::UdpMalformed);
+    }
+    let ports = Ports(u32::from_ne_bytes(header.ports));
+    Ok(Transport {
+        protocol: Protocol::Udp,
+        ports,
+        flags: 0,
+    })
+}
+
+/// The flags that [`REFUSED_FLAGS`] looks at: all but those of ECN (RFC 3168, section 6.1).
+const LOW_FLAGS: u8 = URG | (URG - 1);
+
+/// One bit for each combination of [`LOW_FLAGS`]: set where no stack sends it.
+const REFUSED_FLAGS: u64 = {
+    let mut refused = 0;
+    let mut flags = 0;
+    while flags <= LOW_FLAGS {
+        refused |= (is_refused(flags) as u64) << flags;
+        flags += 1;
+    }
+    refused
+};
+
+/// A start that ends, an end that acknowledges nothing, or none of SYN, RST and ACK, which a
+/// receiver in any state drops (RFC 9293, section 3.10.7).
+const fn is_refused(flags: u8) -> bool {
+    flags & SYN != 0 && flags & (FIN | RST) != 0
+        || flags & FIN != 0 && flags & ACK == 0
+        || flags & (SYN | RST | ACK) == 0
+}

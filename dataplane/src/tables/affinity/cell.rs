@@ -1,0 +1,331 @@
+//! What of an affinity changes without a swap: deadline, hits, flows. 32 bytes, at a stable index.
+//!
+//! Invariant: `deadline_ms` is 0 exactly while the cell belongs to no affinity. The control thread
+//! sets it from 0 (start) and to 0 (end, expiry); workers only raise it, by compare-and-swap from a
+//! value that is not 0, so an extension and an expiry cannot both win.
+
+use crate::{
+    clock::Millis,
+    sync::{AtomicU32, AtomicU64, Ordering},
+};
+
+/// Until ended: `limit_s` and `last_hit` that mean "none".
+const NONE: u32 = u32::MAX;
+/// `last_hit` counts units of 16 ms, so that 32 bits last two years.
+const HIT_SHIFT: u32 = 4;
+
+/// An affinity's cell as something else remembers it: void once the generation differs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CellId {
+    /// Its place.
+    pub index: u32,
+    /// Which affinity of those that have had the place.
+    pub generation: u32,
+}
+
+/// How long an affinity lasts, and how it is extended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// When it stops to route.
+    pub deadline: Millis,
+    /// How far ahead of now a matching packet puts the deadline; 0: packets extend nothing.
+    pub duration_ms: u32,
+    /// What no packet extends beyond (contract rule T4), to the second.
+    pub limit: Option<Millis>,
+}
+
+/// What an operator sees of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CellView {
+    /// When it stops to route.
+    pub deadline: Millis,
+    /// How far ahead of now a matching packet puts the deadline.
+    pub duration_ms: u32,
+    /// Connections that it has placed.
+    pub hits: u32,
+    /// Flows that it placed and that live.
+    pub flows: u32,
+    /// When a packet last matched, to 16 ms and the refresh tick.
+    pub last_hit: Option<Millis>,
+}
+
+#[derive(Debug)]
+#[repr(C, align(32))]
+pub(crate) struct Cell {
+    deadline_ms: AtomicU64,
+    limit_s: AtomicU32,
+    duration_ms: AtomicU32,
+    generation: AtomicU32,
+    hits: AtomicU32,
+    flows: AtomicU32,
+    last_hit: AtomicU32,
+}
+
+impl Cell {
+    pub(crate) fn new() -> Self {
+        Self {
+            deadline_ms: AtomicU64::new(0),
+            limit_s: AtomicU32::new(NONE),
+            duration_ms: AtomicU32::new(0),
+            generation: AtomicU32::new(0),
+            hits: AtomicU32::new(0),
+            flows: AtomicU32::new(0),
+            last_hit: AtomicU32::new(NONE),
+        }
+    }
+
+    // ---- the control thread ----
+
+    /// Gives the free cell to a new affinity.
+    pub(crate) fn start(&self, grant: Grant, generation: u32) {
+        self.generation.store(generation, Ordering::Relaxed);
+        self.hits.store(0, Ordering::Relaxed);
+        self.flows.store(0, Ordering::Relaxed);
+        self.last_hit.store(NONE, Ordering::Relaxed);
+        self.set_extension(grant.duration_ms, grant.limit);
+        self.deadline_ms.store(grant.deadline.0, Ordering::Release);
+    }
+
+    /// Changes how packets extend it from now on.
+    pub(crate) fn set_extension(&self, duration_ms: u32, limit: Option<Millis>) {
+        let limit_s = limit.map_or(NONE, |limit| {
+            u32::try_from(limit.0 / 1000).unwrap_or(NONE - 1)
+        });
+        self.limit_s.store(limit_s, Ordering::Relaxed);
+        self.duration_ms.store(duration_ms, Ordering::Relaxed);
+    }
+
+    /// Puts the deadline at `deadline` or leaves it later; returns what it is.
+    pub(crate) fn extend(&self, deadline: Millis) -> Millis {
+        let before = self.deadline_ms.fetch_max(deadline.0, Ordering::AcqRel);
+        Millis(before.max(deadline.0))
+    }
+
+    /// Takes it from its affinity, whatever its deadline.
+    pub(crate) fn end(&self) {
+        self.deadline_ms.store(0, Ordering::Release);
+    }
+
+    /// Takes it from its affinity if the deadline has come; else says when that is.
+    pub(crate) fn expire(&self, now: Millis) -> Result<(), Millis> {
+        let mut seen = self.deadline_ms.load(Ordering::Acquire);
+        while seen <= now.0 {
+            match self.exchange(seen, 0) {
+                Ok(()) => return Ok(()),
+                Err(newer) => seen = newer,
+            }
+        }
+        Err(Millis(seen))
+    }
+
+    /// What an operator sees.
+    pub(crate) fn view(&self) -> CellView {
+        let last_hit = self.last_hit.load(Ordering::Relaxed);
+        CellView {
+            deadline: self.deadline(),
+            duration_ms: self.duration_ms.load(Ordering::Relaxed),
+            hits: self.hits.load(Ordering::Relaxed),
+            flows: self.flows.load(Ordering::Relaxed),
+            last_hit: (last_hit != NONE).then(|| Millis(u64::from(last_hit) << HIT_SHIFT)),
+        }
+    }
+
+    // ---- both ----
+
+    pub(crate) fn deadline(&self) -> Millis {
+        Millis(self.deadline_ms.load(Ordering::Acquire))
+    }
+
+    // ---- workers ----
+
+    /// Whether it routes at `now`: before the deadline, not at it (contract rule T5).
+    #[inline]
+    pub(crate) fn routes(&self, now: Millis) -> bool {
+        self.deadline_ms.load(Ordering::Acquire) > now.0
+    }
+
+    #[inline]
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn duration_ms(&self) -> u32 {
+        self.duration_ms.load(Ordering::Relaxed)
+    }
+
+    /// A packet of affinity `generation` passed at `now`: extends it if it still lives (rule T2).
+    #[inline]
+    pub(crate) fn refresh(&self, generation: u32, now: Millis) {
+        if self.generation() != generation {
+            return;
+        }
+        self.touch(now);
+        let duration = u64::from(self.duration_ms());
+        let limit_s = self.limit_s.load(Ordering::Relaxed);
+        let limit = if limit_s == NONE {
+            u64::MAX
+        } else {
+            u64::from(limit_s) * 1000
+        };
+        let wanted = (now.0 + duration).min(limit);
+        let mut seen = self.deadline_ms.load(Ordering::Relaxed);
+        while seen > now.0 && seen < wanted {
+            match self.exchange(seen, wanted) {
+                Ok(()) => return,
+                Err(newer) => seen = newer,
+            }
+        }
+    }
+
+    /// A connection was placed by it.
+    pub(crate) fn placed(&self, now: Millis) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        self.flows.fetch_add(1, Ordering::Relaxed);
+        self.touch(now);
+    }
+
+    /// A flow that affinity `generation` placed is gone.
+    pub(crate) fn flow_gone(&self, generation: u32) {
+        if self.generation() == generation {
+            self.flows.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "two years of uptime fit")]
+    fn touch(&self, now: Millis) {
+        let hit = (now.0 >> HIT_SHIFT) as u32;
+        if self.last_hit.load(Ordering::Relaxed) != hit {
+            self.last_hit.store(hit, Ordering::Relaxed);
+        }
+    }
+
+    fn exchange(&self, from: u64, to: u64) -> Result<(), u64> {
+        self.deadline_ms
+            .compare_exchange_weak(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .map(|_| ())
+    }
+}
+
+#[cfg(not(tether_loom))]
+const _: () = assert!(size_of::<Cell>() == 32);
+
+#[cfg(all(test, not(tether_loom)))]
+mod tests {
+    use super::*;
+
+    fn started(deadline: u64, duration_ms: u32, limit: Option<u64>) -> Cell {
+        let cell = Cell::new();
+        cell.start(
+            Grant {
+                deadline: Millis(deadline),
+                duration_ms,
+                limit: limit.map(Millis),
+            },
+            7,
+        );
+        cell
+    }
+
+    #[test]
+    fn it_routes_before_its_deadline_and_not_at_it() {
+        let cell = started(5000, 1000, None);
+        assert!(cell.routes(Millis(4999)));
+        assert!(!cell.routes(Millis(5000)));
+    }
+
+    #[test]
+    fn a_packet_extends_and_never_shortens() {
+        let cell = started(5000, 1000, None);
+        cell.refresh(7, Millis(3000));
+        assert_eq!(cell.deadline(), Millis(5000));
+        cell.refresh(7, Millis(4999));
+        assert_eq!(cell.deadline(), Millis(5999));
+    }
+
+    #[test]
+    fn a_packet_revives_nothing() {
+        let cell = started(5000, 1000, None);
+        cell.refresh(7, Millis(5000));
+        assert_eq!(cell.deadline(), Millis(5000));
+        assert_eq!(cell.expire(Millis(5000)), Ok(()));
+        cell.refresh(7, Millis(4000));
+        assert_eq!(cell.deadline(), Millis(0));
+    }
+
+    #[test]
+    fn another_affinity_in_the_same_place_is_not_extended() {
+        let cell = started(5000, 1000, None);
+        cell.refresh(6, Millis(4900));
+        assert_eq!(cell.deadline(), Millis(5000));
+    }
+
+    #[test]
+    fn packets_extend_up_to_the_limit_and_servers_beyond() {
+        let cell = started(5000, 10_000, Some(7000));
+        cell.refresh(7, Millis(4000));
+        assert_eq!(cell.deadline(), Millis(7000));
+        assert_eq!(cell.extend(Millis(9000)), Millis(9000));
+        assert_eq!(cell.expire(Millis(8999)), Err(Millis(9000)));
+    }
+
+    #[test]
+    fn until_ended_never_expires() {
+        let cell = started(u64::MAX, 0, None);
+        assert_eq!(cell.expire(Millis(u64::MAX - 1)), Err(Millis::NEVER));
+        cell.refresh(7, Millis(1 << 40));
+        assert_eq!(cell.deadline(), Millis::NEVER);
+    }
+}
+
+#[cfg(all(test, tether_loom))]
+mod loom_tests {
+    use super::*;
+    use crate::sync::Arc;
+    use loom::thread;
+
+    #[test]
+    fn an_extension_and_an_expiry_do_not_both_win() {
+        loom::model(|| {
+            let cell = Arc::new(Cell::new());
+            let grant = Grant {
+                deadline: Millis(100),
+                duration_ms: 50,
+                limit: None,
+            };
+            cell.start(grant, 1);
+            let worker = {
+                let cell = Arc::clone(&cell);
+                thread::spawn(move || cell.refresh(1, Millis(99)))
+            };
+            let expired = cell.expire(Millis(100));
+            worker.join().expect("the worker ends");
+            match expired {
+                Ok(()) => assert_eq!(cell.deadline(), Millis(0)),
+                Err(at) => {
+                    assert_eq!(at, Millis(149));
+                    assert_eq!(cell.deadline(), Millis(149));
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn two_workers_extensions_keep_the_later() {
+        loom::model(|| {
+            let cell = Arc::new(Cell::new());
+            let grant = Grant {
+                deadline: Millis(100),
+                duration_ms: 50,
+                limit: None,
+            };
+            cell.start(grant, 1);
+            let workers = [60, 70].map(|now| {
+                let cell = Arc::clone(&cell);
+                thread::spawn(move || cell.refresh(1, Millis(now)))
+            });
+            workers.map(|worker| worker.join().expect("the worker ends"));
+            assert_eq!(cell.deadline(), Millis(120));
+        });
+    }
+}

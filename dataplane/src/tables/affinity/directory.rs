@@ -1,0 +1,570 @@
+//! A directory of RCU-swapped buckets: read by every worker, written by one thread.
+//!
+//! A directory word is a pointer to an immutable bucket, with a 16-bit Bloom filter of the hashes
+//! in it in the high bits and the count of entries in the low six. Most lookups of clients without
+//! an affinity end at the word. To change a bucket the writer builds another and swaps the word.
+//!
+//! ```text
+//! words  [ bloom:16 | pointer:42 | count:6 ] ──▶ entries of W words, in lines of 64 bytes
+//! entry  [ key .. , prefix:8 | 0:8 | backend:16 | cell:32 ]
+//! ```
+
+use crate::{
+    hash::HashKeys,
+    rcu::{Domain, Generation, Guard, Limbo, Published, Retired},
+    simd::prefetch,
+    sync::{Arc, AtomicPtr, Ordering},
+};
+use arrayvec::ArrayVec;
+use std::{
+    marker::PhantomData,
+    ptr::{self, NonNull},
+};
+
+/// An affinity as workers read it: the key in all words but the low half of the last.
+pub(crate) type Entry<const W: usize> = [u64; W];
+
+/// The part of an entry's last word that belongs to its key.
+const KEY_BITS: u64 = 0xff << 56;
+const COUNT_BITS: usize = 0x3f;
+const BLOOM_SHIFT: u32 = 48;
+const MOST_PER_BUCKET: usize = COUNT_BITS;
+const FEWEST_WORDS: usize = 64;
+/// Entries for each word before the directory doubles.
+const LOAD: usize = 3;
+const LINES_PER_SLAB: usize = 16_384;
+
+/// The bucket cannot take another entry: out of reach of a sender who does not know the hash keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BucketFull;
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line([u64; 8]);
+
+/// What one word says, for as long as its bucket may be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word<'a, const W: usize> {
+    tagged: *mut u64,
+    held: PhantomData<&'a u64>,
+}
+
+impl<'a, const W: usize> Word<'a, W> {
+    fn count(self) -> usize {
+        self.tagged.addr() & COUNT_BITS
+    }
+
+    fn bucket(self) -> *mut u64 {
+        self.tagged
+            .map_addr(|address| address & !(COUNT_BITS | (0xffff << BLOOM_SHIFT)))
+    }
+
+    /// Whether the bucket may hold a key with this hash.
+    #[inline]
+    pub(crate) fn may_hold(self, hash: u64) -> bool {
+        let wanted = low(bloom_of(hash));
+        (self.tagged.addr() >> BLOOM_SHIFT) & wanted == wanted
+    }
+
+    /// Asks for the bucket's first line.
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        prefetch(self.bucket());
+    }
+
+    /// The last word of the entry with this key.
+    #[inline]
+    pub(crate) fn find(self, key: &Entry<W>) -> Option<u64> {
+        let entries = self.entries();
+        find_in(entries, key).map(|index| entries[index][W - 1])
+    }
+
+    fn entries(self) -> &'a [Entry<W>] {
+        if self.count() == 0 {
+            return &[];
+        }
+        // SAFETY: a word that is not null points to `count` initialised entries (invariant of
+        // `Directory::root`), and nobody writes to them while `'a`, the guard or the writer's own
+        // borrow under which the word was read, lasts.
+        #[expect(
+            unsafe_code,
+            reason = "the affinity table's buckets: the house allows it here"
+        )]
+        unsafe {
+            std::slice::from_raw_parts(self.bucket().cast(), self.count())
+        }
+    }
+}
+
+/// A word for a bucket of `count` entries.
+fn tagged(bucket: NonNull<u64>, count: usize, bloom: u64) -> *mut u64 {
+    bucket.as_ptr().map_addr(|address| {
+        debug_assert!(address & COUNT_BITS == 0 && address >> BLOOM_SHIFT == 0);
+        address | count | (low(bloom) << BLOOM_SHIFT)
+    })
+}
+
+/// The low bits of a word on this machine's pointer width.
+#[expect(clippy::cast_possible_truncation, reason = "64-bit machines only")]
+const fn low(word: u64) -> usize {
+    word as usize
+}
+const _: () = assert!(usize::BITS == 64);
+
+/// Two of sixteen bits, from the high end of the hash; the low end chooses the word.
+#[inline]
+fn bloom_of(hash: u64) -> u64 {
+    (1 << (hash >> 60)) | (1 << ((hash >> 56) & 15))
+}
+
+/// The entry with this key among `entries`.
+#[inline]
+fn find_in<const W: usize>(entries: &[Entry<W>], key: &Entry<W>) -> Option<usize> {
+    entries.iter().position(|entry| {
+        let same = (0..W - 1).fold(0, |bits, word| bits | (entry[word] ^ key[word]));
+        same | ((entry[W - 1] ^ key[W - 1]) & KEY_BITS) == 0
+    })
+}
+
+/// The array of words.
+#[derive(Debug)]
+pub(crate) struct Root<const W: usize> {
+    words: Box<[AtomicPtr<u64>]>,
+}
+
+impl<const W: usize> Root<W> {
+    fn new(words: usize) -> Self {
+        Self {
+            words: (0..words)
+                .map(|_| AtomicPtr::new(ptr::null_mut()))
+                .collect(),
+        }
+    }
+
+    #[inline]
+    fn slot(&self, hash: u64) -> &AtomicPtr<u64> {
+        &self.words[low(hash) & (self.words.len() - 1)]
+    }
+
+    /// Asks for the word of `hash`.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        prefetch(self.slot(hash));
+    }
+
+    /// The word of `hash`.
+    #[inline]
+    pub(crate) fn word(&self, hash: u64) -> Word<'_, W> {
+        Word {
+            tagged: self.slot(hash).load(Ordering::Acquire),
+            held: PhantomData,
+        }
+    }
+}
+
+/// The half that workers read.
+#[derive(Debug)]
+pub(crate) struct Directory<const W: usize> {
+    // Invariant: every word is null or points to a bucket in a slab of the `DirectoryWriter`, whose
+    // entries were written before the word was stored (release) and are not written again until
+    // every reader has passed the publication after the word was changed. A `&Root` is lent only
+    // under a guard or to the writer.
+    root: Published<Arc<Root<W>>>,
+}
+
+impl<const W: usize> Directory<W> {
+    /// The words, for as long as the guard lives.
+    #[inline]
+    pub(crate) fn root<'a>(&'a self, guard: Guard<'a>) -> &'a Root<W> {
+        self.root.load(guard)
+    }
+}
+
+/// Buckets by their number of lines, cut from slabs, given back after a grace period.
+#[derive(Debug)]
+struct Pool<const W: usize> {
+    domain: Arc<Domain>,
+    slabs: Vec<NonNull<[Line]>>,
+    unused: Option<(NonNull<Line>, usize)>,
+    free: Vec<Vec<NonNull<u64>>>,
+}
+
+// SAFETY: the pool owns its slabs; the pointers in it are into those alone.
+#[expect(
+    unsafe_code,
+    reason = "the affinity table's buckets: the house allows it here"
+)]
+unsafe impl<const W: usize> Send for Pool<W> {}
+
+impl<const W: usize> Pool<W> {
+    const fn lines(entries: usize) -> usize {
+        (entries * W).div_ceil(8)
+    }
+
+    fn new(domain: &Arc<Domain>) -> Self {
+        Self {
+            domain: Arc::clone(domain),
+            slabs: Vec::new(),
+            unused: None,
+            free: vec![Vec::new(); Self::lines(MOST_PER_BUCKET) + 1],
+        }
+    }
+
+    fn take(&mut self, entries: usize) -> NonNull<u64> {
+        let lines = Self::lines(entries);
+        self.free[lines].pop().unwrap_or_else(|| self.cut(lines))
+    }
+
+    fn cut(&mut self, lines: usize) -> NonNull<u64> {
+        let (start, left) = match self.unused.take() {
+            Some((start, left)) if left >= lines => (start, left),
+            _ => self.slab(),
+        };
+        // SAFETY: `left >= lines` lines of one slab follow `start`.
+        #[expect(
+            unsafe_code,
+            reason = "the affinity table's buckets: the house allows it here"
+        )]
+        let rest = unsafe { start.add(lines) };
+        self.unused = Some((rest, left - lines));
+        start.cast()
+    }
+
+    fn slab(&mut self) -> (NonNull<Line>, usize) {
+        let slab = vec![Line([0; 8]); LINES_PER_SLAB].into_boxed_slice();
+        let slab = NonNull::from(Box::leak(slab));
+        self.slabs.push(slab);
+        (slab.cast(), slab.len())
+    }
+
+    fn give(&mut self, bucket: NonNull<u64>, entries: usize) {
+        self.free[Self::lines(entries)].push(bucket);
+    }
+}
+
+impl<const W: usize> Drop for Pool<W> {
+    /// Frees the slabs once no reader is left; leaks them while there is one.
+    fn drop(&mut self) {
+        if !self.domain.deserted() {
+            return;
+        }
+        for slab in self.slabs.drain(..) {
+            // SAFETY: leaked from a `Box` in `slab`, once; readers, who alone look into buckets,
+            // are gone for good.
+            #[expect(
+                unsafe_code,
+                reason = "the affinity table's buckets: the house allows it here"
+            )]
+            drop(unsafe { Box::from_raw(slab.as_ptr()) });
+        }
+    }
+}
+
+/// A bucket that was swapped out.
+#[derive(Debug)]
+struct OldBucket {
+    bucket: NonNull<u64>,
+    entries: usize,
+}
+
+// SAFETY: a token for memory of the writer's pool; it moves with the writer.
+#[expect(
+    unsafe_code,
+    reason = "the affinity table's buckets: the house allows it here"
+)]
+unsafe impl Send for OldBucket {}
+
+/// How a directory's keys are hashed.
+pub(crate) type Hasher<const W: usize> = fn(&HashKeys, &Entry<W>) -> u64;
+
+/// The half that the control thread writes.
+#[derive(Debug)]
+pub(crate) struct DirectoryWriter<const W: usize> {
+    directory: Arc<Directory<W>>,
+    root: Arc<Root<W>>,
+    entries: usize,
+    keys: HashKeys,
+    hasher: Hasher<W>,
+    pool: Pool<W>,
+    buckets: Limbo<OldBucket>,
+    roots: Limbo<Retired<Arc<Root<W>>>>,
+}
+
+impl<const W: usize> DirectoryWriter<W> {
+    /// An empty directory in `domain`.
+    pub(crate) fn new(domain: &Arc<Domain>, keys: HashKeys, hasher: Hasher<W>) -> Self {
+        let root = Arc::new(Root::new(FEWEST_WORDS));
+        Self {
+            directory: Arc::new(Directory {
+                root: Published::new(domain, Arc::clone(&root)),
+            }),
+            root,
+            entries: 0,
+            keys,
+            hasher,
+            pool: Pool::new(domain),
+            buckets: Limbo::new(domain),
+            roots: Limbo::new(domain),
+        }
+    }
+
+    /// The half for workers.
+    pub(crate) fn directory(&self) -> &Arc<Directory<W>> {
+        &self.directory
+    }
+
+    /// Entries that are in it.
+    pub(crate) fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Buckets that wait for workers.
+    pub(crate) fn waiting(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// Bytes of what workers read: words and buckets, those waiting and free included.
+    pub(crate) fn bytes(&self) -> usize {
+        let slabs = self.pool.slabs.len() * LINES_PER_SLAB * size_of::<Line>();
+        slabs + self.root.words.len() * size_of::<usize>()
+    }
+
+    /// The last word of the entry with this key, as the next packet would find it.
+    pub(crate) fn get(&self, key: &Entry<W>) -> Option<u64> {
+        self.root.word(self.hash(key)).find(key)
+    }
+
+    /// Puts an entry in, in place of the one with the same key if there is one.
+    pub(crate) fn put(&mut self, entry: &Entry<W>) -> Result<(), BucketFull> {
+        self.grow_if_due();
+        let hash = self.hash(entry);
+        let old = self.root.word(hash).entries();
+        let place = find_in(old, entry);
+        let count = old.len() + usize::from(place.is_none());
+        if count > MOST_PER_BUCKET {
+            return Err(BucketFull);
+        }
+        let mut entries = [[0; W]; MOST_PER_BUCKET];
+        entries[..old.len()].copy_from_slice(old);
+        entries[place.unwrap_or(old.len())] = *entry;
+        self.swap(hash, &entries[..count]);
+        self.entries += usize::from(place.is_none());
+        Ok(())
+    }
+
+    /// Takes the entry with this key out, if it is there.
+    pub(crate) fn remove(&mut self, key: &Entry<W>) {
+        let hash = self.hash(key);
+        let old = self.root.word(hash).entries();
+        let Some(place) = find_in(old, key) else {
+            return;
+        };
+        let mut entries = [[0; W]; MOST_PER_BUCKET];
+        let last = old.len() - 1;
+        entries[..=last].copy_from_slice(old);
+        entries[place] = old[last];
+        self.swap(hash, &entries[..last]);
+        self.entries -= 1;
+    }
+
+    /// Gives back what every reader has passed.
+    pub(crate) fn reclaim(&mut self, passed: Generation) {
+        while let Some(old) = self.buckets.reclaim(passed) {
+            self.pool.give(old.bucket, old.entries);
+        }
+        while let Some(root) = self.roots.reclaim(passed) {
+            drop(root);
+        }
+    }
+
+    fn hash(&self, key: &Entry<W>) -> u64 {
+        (self.hasher)(&self.keys, key)
+    }
+
+    /// Stores a bucket of `entries` in the word of `hash` and retires the one that was there.
+    fn swap(&mut self, hash: u64, entries: &[Entry<W>]) {
+        let new = self.bucket_of(entries);
+        let old = self.root.slot(hash).swap(new, Ordering::AcqRel);
+        self.retire(old);
+    }
+
+    fn retire(&mut self, tagged: *mut u64) {
+        let word: Word<'_, W> = Word {
+            tagged,
+            held: PhantomData,
+        };
+        if let Some(bucket) = NonNull::new(word.bucket()) {
+            let entries = word.count();
+            self.buckets.retire(OldBucket { bucket, entries });
+        }
+    }
+
+    /// A bucket in memory that no reader looks at, as a word; null for no entries.
+    fn bucket_of(&mut self, entries: &[Entry<W>]) -> *mut u64 {
+        if entries.is_empty() {
+            return ptr::null_mut();
+        }
+        let bloom = entries
+            .iter()
+            .fold(0, |bloom, entry| bloom | bloom_of(self.hash(entry)));
+        let bucket = self.pool.take(entries.len());
+        // SAFETY: the pool gave room for `entries.len()` entries, aligned to a line, that nobody
+        // else reads or writes; `entries` is elsewhere.
+        #[expect(
+            unsafe_code,
+            reason = "the affinity table's buckets: the house allows it here"
+        )]
+        unsafe {
+            ptr::copy_nonoverlapping(entries.as_ptr().cast(), bucket.as_ptr(), entries.len() * W);
+        }
+        tagged(bucket, entries.len(), bloom)
+    }
+
+    fn grow_if_due(&mut self) {
+        if self.entries < self.root.words.len() * LOAD {
+            return;
+        }
+        let old = Arc::clone(&self.root);
+        let grown = Root::new(old.words.len() * 2);
+        for word in &old.words {
+            self.split(word.load(Ordering::Relaxed), &grown, old.words.len());
+        }
+        self.root = Arc::new(grown);
+        self.roots
+            .retire(self.directory.root.replace(Arc::clone(&self.root)));
+    }
+
+    /// Copies one word's entries to the two words of `grown` that they belong to.
+    fn split(&mut self, tagged: *mut u64, grown: &Root<W>, words: usize) {
+        let word: Word<'_, W> = Word {
+            tagged,
+            held: PhantomData,
+        };
+        let mut halves = [const { ArrayVec::<Entry<W>, MOST_PER_BUCKET>::new_const() }; 2];
+        let mut hashes = [0; 2];
+        for entry in word.entries() {
+            let hash = self.hash(entry);
+            let half = usize::from(low(hash) & words != 0);
+            halves[half].push(*entry);
+            hashes[half] = hash;
+        }
+        for (half, hash) in halves.iter().zip(hashes) {
+            if !half.is_empty() {
+                let bucket = self.bucket_of(half);
+                grown.slot(hash).store(bucket, Ordering::Release);
+            }
+        }
+        self.retire(tagged);
+    }
+}
+
+#[cfg(all(test, not(tether_loom)))]
+mod tests {
+    use super::*;
+    use crate::rcu;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn writer(readers: usize) -> (rcu::Publisher, Vec<rcu::Reader>, DirectoryWriter<2>) {
+        let (publisher, readers) = rcu::domain(readers);
+        let hasher: Hasher<2> = |keys, entry| keys.hash2(entry[0], entry[1] & KEY_BITS);
+        let writer = DirectoryWriter::new(publisher.domain(), HashKeys::random(), hasher);
+        (publisher, readers, writer)
+    }
+
+    #[test]
+    fn prefixes_of_one_address_are_different_keys() {
+        let (_publisher, _readers, mut writer) = writer(0);
+        writer.put(&[1, (24 << 56) | 7]).unwrap();
+        assert_eq!(writer.get(&[1, 24 << 56]), Some((24 << 56) | 7));
+        assert_eq!(writer.get(&[1, 16 << 56]), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 64 }, ..ProptestConfig::default() })]
+        #[test]
+        fn it_agrees_with_a_map_after_every_step(
+            steps in prop::collection::vec((0_u64..300, 0_u64..3, 0_u8..4), 1..600)
+        ) {
+            let (publisher, mut readers, mut writer) = writer(1);
+            let directory = Arc::clone(writer.directory());
+            let mut oracle = BTreeMap::new();
+            for (value, (address, prefix, what)) in (1_u64..).zip(steps) {
+                let key = [address, prefix << 56];
+                match what {
+                    0 => { writer.remove(&key); oracle.remove(&key); }
+                    1 => { publisher.advance(); readers[0].quiescent(); writer.reclaim(publisher.passed()); }
+                    _ => { writer.put(&[address, (prefix << 56) | value]).unwrap(); oracle.insert(key, value); }
+                }
+                let root = directory.root(readers[0].guard());
+                let seen = root.word(writer.hash(&key)).find(&key).map(|word| word & !KEY_BITS);
+                prop_assert_eq!(seen, oracle.get(&key).copied());
+                prop_assert_eq!(writer.len(), oracle.len());
+            }
+            let root = directory.root(readers[0].guard());
+            for (key, value) in &oracle {
+                let hash = writer.hash(key);
+                prop_assert!(root.word(hash).may_hold(hash), "no false negative in the Bloom bits");
+                prop_assert_eq!(root.word(hash).find(key).map(|word| word & !KEY_BITS), Some(*value));
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_keeps_its_bucket_while_the_writer_goes_on() {
+        let (publisher, mut readers, mut writer) = writer(1);
+        let directory = Arc::clone(writer.directory());
+        writer.put(&[9, 1]).unwrap();
+        let word = directory
+            .root(readers[0].guard())
+            .word(writer.hash(&[9, 0]));
+        for round in 2..50 {
+            writer.put(&[9, round]).unwrap();
+            publisher.advance();
+            writer.reclaim(publisher.passed());
+        }
+        assert_eq!(word.find(&[9, 0]), Some(1));
+        assert!(writer.waiting() > 0);
+        readers[0].quiescent();
+        writer.reclaim(publisher.passed());
+        assert_eq!(writer.waiting(), 0);
+    }
+}
+
+#[cfg(all(test, tether_loom))]
+mod loom_tests {
+    use super::*;
+    use crate::rcu;
+    use loom::thread;
+
+    /// While the writer replaces, reclaims and reuses one bucket's memory, a reader finds its key
+    /// with one of the values that it has had, and never another's.
+    #[test]
+    fn a_reader_sees_whole_buckets() {
+        loom::model(|| {
+            let (publisher, mut readers) = rcu::domain(1);
+            let hasher: Hasher<2> = |_, entry| entry[0];
+            let mut writer =
+                DirectoryWriter::<2>::new(publisher.domain(), HashKeys::random(), hasher);
+            writer.put(&[1, 10]).expect("room");
+            let directory = Arc::clone(writer.directory());
+            let mut reader = readers.remove(0);
+            let worker = thread::spawn(move || {
+                for _ in 0..2 {
+                    let word = directory.root(reader.guard()).word(1);
+                    let found = word.find(&[1, 0]);
+                    assert!(matches!(found, Some(10 | 11 | 12)), "{found:?}");
+                    thread::yield_now();
+                    assert_eq!(word.find(&[1, 0]), found, "immutable while held");
+                    reader.quiescent();
+                }
+            });
+            for value in [11, 12] {
+                writer.put(&[1, value]).expect("room");
+                publisher.advance();
+                writer.reclaim(publisher.passed());
+            }
+            worker.join().expect("the worker's assertions hold");
+        });
+    }
+}

@@ -1,0 +1,233 @@
+//! Next hops and the MAC addresses at which they answer.
+//!
+//! The list is known from the configuration: backends on the link, and gateways. It is published
+//! with the tables; the MAC address of each is an atomic beside it, so that the worker that hears
+//! the answer makes it known to all at once. Written when an answer changes something, and once per
+//! renewal: the packet path only reads it.
+
+use super::id::{NeighbourId, PortId};
+use crate::{
+    clock::Millis,
+    sync::{AtomicU64, Ordering},
+    wire::ethernet::Mac,
+};
+use std::net::IpAddr;
+
+/// An answer is asked for again when it is this old, in milliseconds (RFC 4861: 30 s reachable).
+pub(crate) const RENEW_MS: u64 = 30_000;
+/// An answer that was not renewed is given up when it is this old.
+pub(crate) const GIVE_UP_MS: u64 = 35_000;
+/// Between two questions about one neighbour, in milliseconds (RFC 4861 RETRANS_TIMER).
+pub(crate) const ASK_AGAIN_MS: u64 = 1000;
+/// The same for the first questions, so that a start is quick.
+pub(crate) const ASK_FIRST_MS: u64 = 200;
+const QUICK_QUESTIONS: u64 = 5;
+
+/// Marks a resolved address in its word: an all-zero MAC would otherwise look unresolved.
+const RESOLVED: u64 = 1 << 63;
+
+/// One next hop.
+#[derive(Debug)]
+pub(crate) struct Neighbour {
+    pub(crate) address: IpAddr,
+    pub(crate) port: PortId,
+    mac: AtomicU64,
+    confirmed_ms: AtomicU64,
+    asked_ms: AtomicU64,
+    questions: AtomicU64,
+}
+
+/// What an operator sees of a next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourView {
+    /// Its address.
+    pub address: IpAddr,
+    /// The port behind which it is.
+    pub port: PortId,
+    /// Where it answers, if it does.
+    pub mac: Option<Mac>,
+    /// When it last answered.
+    pub confirmed: Option<Millis>,
+}
+
+/// What there is to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// Ask everybody on the link.
+    Anybody,
+    /// Ask the station that answered before.
+    Station(Mac),
+}
+
+impl Neighbour {
+    fn new(address: IpAddr, port: PortId) -> Self {
+        Self {
+            address,
+            port,
+            mac: AtomicU64::new(0),
+            confirmed_ms: AtomicU64::new(0),
+            asked_ms: AtomicU64::new(0),
+            questions: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes over what another life of the same neighbour knows.
+    fn inherit(&self, other: &Self) {
+        for (mine, theirs) in [
+            (&self.mac, &other.mac),
+            (&self.confirmed_ms, &other.confirmed_ms),
+            (&self.asked_ms, &other.asked_ms),
+        ] {
+            mine.store(theirs.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// Where it answers.
+    #[inline]
+    pub(crate) fn mac(&self) -> Option<Mac> {
+        let word = self.mac.load(Ordering::Relaxed);
+        let [_, _, a, b, c, d, e, f] = word.to_be_bytes();
+        (word & RESOLVED != 0).then_some(Mac([a, b, c, d, e, f]))
+    }
+
+    /// It answered from `mac`.
+    pub(crate) fn learn(&self, mac: Mac, now: Millis) {
+        let [a, b, c, d, e, f] = mac.0;
+        let word = u64::from_be_bytes([0, 0, a, b, c, d, e, f]) | RESOLVED;
+        self.mac.store(word, Ordering::Relaxed);
+        self.confirmed_ms.store(now.0, Ordering::Relaxed);
+        self.questions.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether there is something to ask at `now`; counts as asked. Gives up an answer that is too
+    /// old. Two workers may ask twice: harmless.
+    pub(crate) fn due(&self, now: Millis) -> Option<Question> {
+        let confirmed = Millis(self.confirmed_ms.load(Ordering::Relaxed));
+        let age = now.since(confirmed);
+        let question = match self.mac() {
+            Some(_) if age >= GIVE_UP_MS => {
+                self.mac.store(0, Ordering::Relaxed);
+                Question::Anybody
+            }
+            Some(mac) if age >= RENEW_MS => Question::Station(mac),
+            Some(_) => return None,
+            None => Question::Anybody,
+        };
+        let asked = Millis(self.asked_ms.load(Ordering::Relaxed));
+        let questions = self.questions.load(Ordering::Relaxed);
+        let pause = if questions < QUICK_QUESTIONS {
+            ASK_FIRST_MS
+        } else {
+            ASK_AGAIN_MS
+        };
+        if now.since(asked) < pause {
+            return None;
+        }
+        self.asked_ms.store(now.0, Ordering::Relaxed);
+        self.questions.store(questions + 1, Ordering::Relaxed);
+        Some(question)
+    }
+
+    fn view(&self) -> NeighbourView {
+        let confirmed = self.confirmed_ms.load(Ordering::Relaxed);
+        NeighbourView {
+            address: self.address,
+            port: self.port,
+            mac: self.mac(),
+            confirmed: (confirmed != 0).then_some(Millis(confirmed)),
+        }
+    }
+}
+
+/// Every next hop, by its place.
+#[derive(Debug, Default)]
+pub(crate) struct Neighbours(Vec<Neighbour>);
+
+impl Neighbours {
+    /// The place of a next hop, new or known.
+    pub(crate) fn intern(&mut self, address: IpAddr, port: PortId) -> NeighbourId {
+        let known = self.0.iter();
+        let place = known
+            .clone()
+            .position(|it| it.address == address && it.port == port)
+            .unwrap_or_else(|| {
+                self.0.push(Neighbour::new(address, port));
+                self.0.len() - 1
+            });
+        NeighbourId(u16::try_from(place).unwrap_or(u16::MAX))
+    }
+
+    /// Takes over what the tables before knew.
+    pub(crate) fn inherit(&mut self, before: &Self) {
+        for new in &self.0 {
+            if let Some(old) = before.find(new.address, new.port) {
+                new.inherit(old);
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, id: NeighbourId) -> &Neighbour {
+        &self.0[id.index()]
+    }
+
+    /// The next hop with this address behind this port.
+    pub(crate) fn find(&self, address: IpAddr, port: PortId) -> Option<&Neighbour> {
+        self.0
+            .iter()
+            .find(|it| it.address == address && it.port == port)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Neighbour> {
+        self.0.iter()
+    }
+
+    /// What an operator sees.
+    pub(crate) fn views(&self) -> Vec<NeighbourView> {
+        self.0.iter().map(Neighbour::view).collect()
+    }
+}
+
+#[cfg(all(test, not(tether_loom)))]
+mod tests {
+    use super::*;
+
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+
+    fn neighbour() -> Neighbour {
+        Neighbour::new("192.0.2.1".parse().unwrap(), PortId(0))
+    }
+
+    #[test]
+    fn it_asks_until_it_is_answered() {
+        let neighbour = neighbour();
+        assert_eq!(neighbour.due(Millis(1000)), Some(Question::Anybody));
+        assert_eq!(neighbour.due(Millis(1001)), None);
+        assert_eq!(neighbour.due(Millis(1200)), Some(Question::Anybody));
+        neighbour.learn(MAC, Millis(1300));
+        assert_eq!(neighbour.mac(), Some(MAC));
+        assert_eq!(neighbour.due(Millis(2300)), None);
+    }
+
+    #[test]
+    fn it_slows_down_when_nobody_answers() {
+        let neighbour = neighbour();
+        let asked = (1000..11_000).filter(|ms| neighbour.due(Millis(*ms)).is_some());
+        assert_eq!(asked.count(), 14);
+    }
+
+    #[test]
+    fn it_renews_an_answer_and_gives_up_an_old_one() {
+        let neighbour = neighbour();
+        neighbour.learn(MAC, Millis(1000));
+        assert_eq!(
+            neighbour.due(Millis(1000 + RENEW_MS)),
+            Some(Question::Station(MAC))
+        );
+        assert_eq!(neighbour.mac(), Some(MAC));
+        assert_eq!(
+            neighbour.due(Millis(1000 + GIVE_UP_MS)),
+            Some(Question::Anybody)
+        );
+        assert_eq!(neighbour.mac(), None);
+    }
+}

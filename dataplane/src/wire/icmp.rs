@@ -1,0 +1,32 @@
+//! ICMP (RFC 792) and `ICMPv6` (RFC 4443): the head of every message, and echo.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::checksum::Checksum;
+
+/// ICMP type: echo reply (RFC 792).
+pub(crate) const ECHO_REPLY4: u8 = 0;
+/// ICMP type: echo request (RFC 792).
+pub(crate) const ECHO_REQUEST4: u8 = 8;
+/// `ICMPv6` type: echo request (RFC 4443, section 4.1).
+pub(crate) const ECHO_REQUEST6: u8 = 128;
+/// `ICMPv6` type: echo reply (RFC 4443, section 4.2).
+pub(crate) const ECHO_REPLY6: u8 = 129;
+
+/// What every message starts with, 4 bytes.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct Icmp {
+    pub(crate) kind: u8,
+    pub(crate) code: u8,
+    pub(crate) checksum: Checksum,
+}
+
+/// An echo request or reply without its data, 8 bytes.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(crate) struct Echo {
+    pub(crate) icmp: Icmp,
+    /// Identifier and sequence number, which come back as they are.
+    tag: [u8; 4],
+}
