@@ -179,7 +179,8 @@ impl Neighbours {
 
     /// Gives a next hop its MAC address, for good.
     pub(crate) fn fix(&mut self, address: IpAddr, port: PortId, mac: Mac) {
-        let neighbour = &self.0[self.intern(address, port).index()];
+        let place = self.intern(address, port);
+        let neighbour = self.get(place);
         neighbour.set_mac(mac);
         neighbour.confirmed_ms.store(GIVEN, Ordering::Relaxed);
     }
