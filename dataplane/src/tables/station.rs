@@ -18,6 +18,8 @@ pub struct PortSpec {
     pub addresses: Vec<(IpAddr, u8)>,
     /// The default gateways, at most one per family.
     pub gateways: Vec<IpAddr>,
+    /// Neighbours whose MAC address is given and not asked for.
+    pub neighbours: Vec<(IpAddr, Mac)>,
 }
 
 /// The way to an address: out of a port, to a next hop.
@@ -31,6 +33,13 @@ pub(crate) struct Route {
 #[derive(Debug)]
 pub(crate) struct Station {
     pub(crate) spec: PortSpec,
+}
+
+/// One port's place, with what all ports answer for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PortStation<'a> {
+    pub(crate) spec: &'a PortSpec,
+    pub(crate) stations: &'a Stations,
 }
 
 /// All ports' places, and the VIPs that each of them answers for.
@@ -55,6 +64,9 @@ impl Stations {
             for gateway in &port.gateways {
                 neighbours.intern(*gateway, id);
             }
+            for (address, mac) in &port.neighbours {
+                neighbours.fix(*address, id, *mac);
+            }
         }
         let ports = ports.iter().map(|spec| Station { spec: spec.clone() });
         Self {
@@ -67,6 +79,31 @@ impl Stations {
     #[inline]
     pub(crate) fn get(&self, port: PortId) -> &Station {
         &self.ports[port.index()]
+    }
+
+    /// One port's place, with what all ports answer for.
+    pub(crate) fn on(&self, port: PortId) -> PortStation<'_> {
+        PortStation {
+            spec: &self.get(port).spec,
+            stations: self,
+        }
+    }
+
+    /// Every address that the forwarder answers for.
+    pub(crate) fn ours(&self) -> &[IpAddr] {
+        &self.ours
+    }
+
+    /// Whether a port is where an address is to be announced: its own, and the VIPs.
+    pub(crate) fn announces(&self, port: PortId, address: IpAddr) -> bool {
+        let of = |station: &Station| {
+            station
+                .spec
+                .addresses
+                .iter()
+                .any(|(own, _)| *own == address)
+        };
+        of(self.get(port)) || !self.ports.iter().any(of)
     }
 
     /// Whether ARP, NDP and ping for this address are answered.
