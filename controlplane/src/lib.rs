@@ -16,3 +16,4 @@ pub mod ports;
 pub mod publish;
 pub mod server;
 pub mod signal;
+pub mod workers;

@@ -25,7 +25,7 @@ pub(crate) struct Edge {
     pub(crate) file: PathBuf,
     pub(crate) server: Option<Server>,
     control: Option<JoinHandle<()>>,
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 /// A configuration with `[control]` and the rest as given.
@@ -100,13 +100,8 @@ impl Edge {
             file,
             server: Some(server),
             control: Some(control),
-            directory,
+            _directory: directory,
         }
-    }
-
-    /// A file in the edge's directory.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
