@@ -95,10 +95,11 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What is wrong, and on the last line what to do.
 fn advised(problems: &Problems) -> String {
     format!(
-        "{} problems in the configuration: correct them and try `tetherd --check`\n{}",
+        "the configuration cannot be used\n{}\ncorrect it until `tetherd --check` says ok ({} problems)",
+        problems.pretty(),
         problems.count(),
-        problems.pretty()
     )
 }
