@@ -105,6 +105,12 @@ impl Backend {
         self.settings = settings.clone();
     }
 
+    /// Its name within its service.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
     /// What it takes (contract section 6). Its health outweighs the operator's will: flows to a
     /// host that does not answer are moved also while it is drained or disabled.
     #[must_use]

@@ -136,13 +136,13 @@ impl Registry {
     /// The services at a VIP and port: those of that port, else those of every port.
     #[must_use]
     pub fn services_at(&self, destination: SocketAddr) -> &[ServiceId] {
-        self.at(&self.index.vips, destination)
+        at(&self.index.vips, destination)
     }
 
     /// The backends that listen at an address and port: at that port, else at every port.
     #[must_use]
     pub fn backends_at(&self, socket: SocketAddr) -> &[BackendId] {
-        self.at(&self.index.sockets, socket)
+        at(&self.index.sockets, socket)
     }
 
     /// The backends whose `signal_from` has this address, removed ones included.
@@ -155,14 +155,6 @@ impl Registry {
     #[must_use]
     pub fn backends_certified(&self, name: &str) -> &[BackendId] {
         self.index.certificates.get(name).map_or(&[], Vec::as_slice)
-    }
-
-    fn at<'a, T>(&self, places: &'a HashMap<SocketAddr, Vec<T>>, at: SocketAddr) -> &'a [T] {
-        let at = SocketAddr::new(at.ip().to_canonical(), at.port());
-        match list(places, &at) {
-            [] => list(places, &SocketAddr::new(at.ip(), 0)),
-            exact => exact,
-        }
     }
 
     fn remove_missing(&mut self, config: &Config) -> Removed {
@@ -299,6 +291,15 @@ fn fresh<T>(places: &mut Vec<Option<T>>, limit: usize) -> Option<u16> {
     let place = place.filter(|place| usize::from(*place) < limit)?;
     places.push(None);
     Some(place)
+}
+
+/// What is at an address and port, else what is at every port of the address.
+fn at<T>(places: &HashMap<SocketAddr, Vec<T>>, at: SocketAddr) -> &[T] {
+    let at = SocketAddr::new(at.ip().to_canonical(), at.port());
+    match list(places, &at) {
+        [] => list(places, &SocketAddr::new(at.ip(), 0)),
+        exact => exact,
+    }
 }
 
 fn list<'a, K: std::hash::Hash + Eq, T>(lists: &'a HashMap<K, Vec<T>>, key: &K) -> &'a [T] {
