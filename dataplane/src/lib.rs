@@ -17,6 +17,9 @@ pub mod port;
 pub mod tables;
 
 mod answer;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod parse;
 #[cfg(test)]
 mod samples;

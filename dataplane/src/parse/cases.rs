@@ -5,8 +5,10 @@ use etherparse::{IpNumber, Ipv6Extensions, Ipv6RawExtHeader, Ipv6RoutingExtensio
 use super::*;
 use crate::key::{Ports, Protocol};
 use crate::samples::*;
-use crate::wire::tcp::{ACK, FIN, PSH, RST, SYN, URG};
+use crate::wire::tcp::{ACK, FIN, RST, SYN, URG};
 
+/// Flag: hand over what has come (RFC 9293, section 3.1).
+const PSH: u8 = 0x08;
 /// Flags of congestion notification (RFC 3168, section 6.1).
 const ECE: u8 = 0x40;
 const CWR: u8 = 0x80;
