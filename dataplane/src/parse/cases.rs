@@ -325,7 +325,12 @@ fn extension_headers_are_followed_to_a_limit() {
             chain(&[60; extensions::AT_MOST]),
             found(most),
         ),
-        Case("authentication", None, chain(&[51]), found(1)),
+        Case(
+            "authentication of 16 bytes",
+            None,
+            patched(chain(&[51, 60]), 54, &[6, 2]),
+            found(2),
+        ),
         Case(
             "routed to its end",
             None,
