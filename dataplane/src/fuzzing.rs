@@ -1,18 +1,29 @@
 //! What the targets in `dataplane/fuzz` run on hostile bytes, and what must hold whatever they are.
 //!
-//! An input is a byte that says whether the port has a VLAN, then a frame. The inputs in
-//! `dataplane/fuzz/seeds` are run by a test too: seeds, and whatever once crashed.
+//! An input is a byte that says whether the port has a VLAN and whether checksums are made right,
+//! which an attacker can do and a fuzzer cannot, then a frame. The inputs in `dataplane/fuzz/seeds`
+//! are run by a test too: seeds, and whatever once crashed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use zerocopy::FromBytes;
+
 use crate::answer::{Answer, Station, answer_arp, answer_icmp4, answer_icmp6};
 use crate::fate::Fate;
-use crate::parse::{Parsed, oracle, parse};
+use crate::parse::{Message, Parsed, oracle, parse};
 use crate::port::Frame;
 use crate::port::memory::{MemoryFrame, Pool};
+use crate::wire::checksum::{Checksum, Sum};
 use crate::wire::ethernet::Mac;
+use crate::wire::icmp::Icmp;
+use crate::wire::ipv4::Ipv4;
+use crate::wire::ipv6::{self, Ipv6};
 
+/// Bit of the first byte: the port has a VLAN.
+const HAS_VLAN: u8 = 1;
+/// Bit of the first byte: checksums are made right.
+const IS_SUMMED: u8 = 2;
 /// The VLAN of a port that has one.
 const PORT_VLAN: u16 = 100;
 
@@ -39,31 +50,86 @@ impl Station for Forwarder {
 /// Where `parse` takes a packet that `etherparse` refuses or reads otherwise, and where a reply is
 /// malformed, or would be answered in turn.
 pub fn parse_and_answer(input: &[u8]) {
-    let Some((selector, bytes)) = input.split_first() else {
+    let Some((selector, frame)) = input.split_first() else {
         return;
     };
-    let vlan = (selector % 2 == 1).then_some(PORT_VLAN);
-    let Ok(parsed) = parse(bytes, vlan) else {
-        return;
-    };
-    if let Some(ours) = oracle::ours(bytes, vlan) {
-        assert_eq!(Some(ours), oracle::told(bytes));
+    let vlan = (selector & HAS_VLAN != 0).then_some(PORT_VLAN);
+    let mut bytes = frame.to_vec();
+    if selector & IS_SUMMED != 0 {
+        sum(&mut bytes, vlan);
     }
-    let Some(mut frame) = MemoryFrame::copied(&Arc::new(Pool::new(1)), bytes) else {
+    let Ok(parsed) = parse(&bytes, vlan) else {
         return;
     };
-    match answer(&mut frame, &parsed) {
+    if let Some(ours) = oracle::ours(&bytes, vlan) {
+        assert_eq!(Some(ours), oracle::told(&bytes));
+    }
+    if let Some(mut frame) = MemoryFrame::copied(&Arc::new(Pool::new(1)), &bytes) {
+        let answer = answer(&mut frame, &parsed);
+        check(answer, &bytes, &mut frame, vlan);
+    }
+}
+
+fn check(
+    answered: Option<Result<Answer, Fate>>,
+    before: &[u8],
+    frame: &mut MemoryFrame,
+    vlan: Option<u16>,
+) {
+    match answered {
         Some(Ok(Answer::Reply(learned))) => {
-            let reply = parse(frame.bytes(), vlan).map(|reply| answer(&mut frame, &reply));
+            let reply = parse(frame.bytes(), vlan).map(|reply| answer(frame, &reply));
             assert!(matches!(reply, Ok(Some(Err(_)))), "{reply:?}: {frame:?}");
             assert!(learned.is_none_or(|learned| learned.mac.is_unicast()));
         }
         Some(Ok(Answer::Learned(learned))) => {
             assert!(learned.mac.is_unicast() && !Forwarder.is_ours(learned.address));
-            assert_eq!(frame.bytes(), bytes);
+            assert_eq!(frame.bytes(), before);
         }
-        Some(Err(_)) | None => assert_eq!(frame.bytes(), bytes),
+        Some(Err(_)) | None => assert_eq!(frame.bytes(), before),
     }
+}
+
+/// Makes the checksums of an IPv4 header and of an ICMP message right.
+fn sum(frame: &mut [u8], vlan: Option<u16>) {
+    let l3 = if vlan.is_some() { 18 } else { 14 };
+    if let Some(packet) = frame.get_mut(l3..) {
+        sum_header(packet);
+    }
+    let (message, pseudo) = match parse(frame, vlan) {
+        Ok(Parsed::Icmp4(message)) => (message, Sum::default()),
+        Ok(Parsed::Icmp6(message)) => (message, pseudo6(frame, message)),
+        _ => return,
+    };
+    let message = frame.get_mut(usize::from(message.l4)..usize::from(message.end));
+    let message = message.unwrap_or_default();
+    if let Ok((head, _)) = Icmp::mut_from_prefix(message) {
+        head.checksum = Checksum::NONE;
+        let Checksum([high, low]) = pseudo.bytes(message).checksum();
+        message[2..4].copy_from_slice(&[high, low]);
+    }
+}
+
+/// Of an IPv4 header, where the packet has one.
+fn sum_header(packet: &mut [u8]) {
+    let Ok((header, _)) = Ipv4::mut_from_prefix(packet) else {
+        return;
+    };
+    if header.version() == 4 {
+        let len = usize::from(header.header_len());
+        header.checksum = Checksum::NONE;
+        let sum = packet.get(..len).map(|header| Sum::default().bytes(header));
+        let Checksum(field) = sum.unwrap_or_default().checksum();
+        packet[10..12].copy_from_slice(&field);
+    }
+}
+
+fn pseudo6(frame: &[u8], message: Message) -> Sum {
+    let packet = frame.get(usize::from(message.l3)..).unwrap_or_default();
+    Ipv6::ref_from_prefix(packet).map_or(Sum::default(), |(header, _)| {
+        let len = message.end - message.l4;
+        Sum::pseudo6(header.source, header.destination, ipv6::ICMP, len)
+    })
 }
 
 /// None for what is not for the forwarder itself.
@@ -121,7 +187,7 @@ mod tests {
     }
 
     fn input(vlan: Option<u16>, frame: Vec<u8>) -> Vec<u8> {
-        let mut input = vec![u8::from(vlan.is_some())];
+        let mut input = vec![IS_SUMMED | if vlan.is_some() { HAS_VLAN } else { 0 }];
         input.extend(frame);
         input
     }
