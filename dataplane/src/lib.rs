@@ -4,26 +4,38 @@
 //! DPDK (feature `dpdk`), others in memory and on pcap files. It touches no socket, file, lock or
 //! wall clock, and after start not the allocator.
 
-mod hash;
-mod rcu;
-mod simd;
-mod sync;
-
 pub mod clock;
+pub mod explain;
 pub mod fate;
 pub mod key;
 pub mod limits;
+pub mod plane;
 pub mod port;
 pub mod tables;
+pub mod worker;
 
 mod answer;
+mod classify;
+mod counters;
+mod flow_table;
+mod forward;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hash;
+mod held;
+mod inspect;
 mod parse;
+mod rcu;
+mod rewrite;
 #[cfg(test)]
 mod samples;
+mod schedule;
+mod simd;
 mod solicit;
+mod sync;
 mod wire;
 
+pub use counters::CountersView;
+pub use rcu::Generation;
 pub use wire::ethernet::Mac;

@@ -1,4 +1,178 @@
-//! What is published to the workers.
+//! What is published to the workers: services, backends, neighbours, the ports' addresses.
+//!
+//! Built whole by the control plane from a [`TablesSpec`], immutable once published; what was built
+//! before lends what has not changed. The affinity table beside it changes bucket by bucket.
 
 pub mod affinity;
+pub mod backend;
 pub mod id;
+pub mod neighbour;
+pub mod service;
+mod station;
+
+pub use station::PortSpec;
+pub(crate) use station::{PortStation, Route, Stations, same_subnet};
+
+use crate::{
+    key::Protocol,
+    limits,
+    schedule::{Candidate, Slots},
+};
+use backend::{Backend, BackendSpec};
+use id::{BackendId, PortId, ServiceId};
+use neighbour::{NeighbourView, Neighbours};
+use service::{Service, ServiceSpec, Services};
+use std::{net::IpAddr, sync::Arc};
+
+/// Everything that workers need to know, as the control plane describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TablesSpec {
+    /// The ports, by their place.
+    pub ports: Vec<PortSpec>,
+    /// The services.
+    pub services: Vec<ServiceSpec>,
+    /// The backends of all services.
+    pub backends: Vec<BackendSpec>,
+}
+
+/// Why tables cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TablesError {
+    /// A backend that no port reaches.
+    #[error(
+        "backend {name} at {address} is on no port's subnet: give a port an address on its subnet"
+    )]
+    NoRoute {
+        /// The backend.
+        name: String,
+        /// Its address.
+        address: IpAddr,
+    },
+    /// More than a limit allows.
+    #[error("{what}: place {place} is beyond the limit of {limit}")]
+    BeyondLimit {
+        /// What there is too much of.
+        what: &'static str,
+        /// The place that was asked for.
+        place: usize,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// What is published.
+#[derive(Debug)]
+pub struct Tables {
+    pub(crate) services: Services,
+    backends: Box<[Option<Backend>]>,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) stations: Stations,
+}
+
+impl Tables {
+    /// Builds tables; `before` lends its neighbours' MAC addresses and the slots of services whose
+    /// backends have not changed.
+    pub fn build(spec: &TablesSpec, before: Option<&Tables>) -> Result<Self, TablesError> {
+        check_limits(spec)?;
+        let vips = spec.services.iter().map(|service| service.address);
+        let mut neighbours = Neighbours::default();
+        let stations = Stations::new(&spec.ports, vips, &mut neighbours);
+        let backends = place_backends(spec, &stations, &mut neighbours)?;
+        if let Some(before) = before {
+            neighbours.inherit(&before.neighbours);
+        }
+        let services = spec.services.iter().map(|service| Service {
+            spec: service.clone(),
+            slots: slots(service, &spec.backends, before),
+        });
+        Ok(Self {
+            services: Services::new(services.collect()),
+            backends,
+            neighbours,
+            stations,
+        })
+    }
+
+    /// The backend at a place; `None` once it was removed.
+    #[inline]
+    pub(crate) fn backend(&self, id: BackendId) -> Option<&Backend> {
+        self.backends.get(id.index())?.as_ref()
+    }
+
+    /// The service that a packet to this destination addresses.
+    #[must_use]
+    pub fn service(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<ServiceId> {
+        let service = self.services.find(protocol, address, port)?;
+        Some(service.spec.id)
+    }
+
+    /// The next hops and what is known of them.
+    #[must_use]
+    pub fn neighbours(&self) -> Vec<NeighbourView> {
+        self.neighbours.views()
+    }
+}
+
+fn check_limits(spec: &TablesSpec) -> Result<(), TablesError> {
+    let below = |what, place, limit| {
+        let beyond = TablesError::BeyondLimit { what, place, limit };
+        if place < limit { Ok(()) } else { Err(beyond) }
+    };
+    below("ports", spec.ports.len(), limits::PORTS + 1)?;
+    for service in &spec.services {
+        below("services", service.id.index(), limits::SERVICES)?;
+    }
+    for backend in &spec.backends {
+        below("backends", backend.id.index(), limits::BACKENDS)?;
+    }
+    Ok(())
+}
+
+fn place_backends(
+    spec: &TablesSpec,
+    stations: &Stations,
+    neighbours: &mut Neighbours,
+) -> Result<Box<[Option<Backend>]>, TablesError> {
+    let places = spec.backends.iter().map(|it| it.id.index() + 1).max();
+    let mut list = vec![None; places.unwrap_or(0)];
+    for backend in &spec.backends {
+        let Some(Route { port, next_hop }) = stations.link_to(backend.address) else {
+            return Err(TablesError::NoRoute {
+                name: backend.name.clone(),
+                address: backend.address,
+            });
+        };
+        list[backend.id.index()] = Some(Backend {
+            service: backend.service,
+            neighbour: neighbours.intern(next_hop, port),
+            port,
+            state: backend.state,
+        });
+    }
+    Ok(list.into_boxed_slice())
+}
+
+/// The service's slots: those from before where they were made of the same.
+fn slots(service: &ServiceSpec, backends: &[BackendSpec], before: Option<&Tables>) -> Arc<Slots> {
+    let candidates: Vec<Candidate> = backends
+        .iter()
+        .filter(|it| it.service == service.id && it.state.takes_new_flows())
+        .map(|it| Candidate {
+            id: it.id,
+            name: it.name.clone(),
+            weight: it.weight,
+        })
+        .collect();
+    before
+        .and_then(|before| before.services.get(service.id))
+        .filter(|known| known.slots.is_made_of(service.scheduler, &candidates))
+        .map_or_else(
+            || Arc::new(Slots::new(service.scheduler, candidates.clone())),
+            |known| Arc::clone(&known.slots),
+        )
+}
+
+/// Where a port's queues stand in a worker's list.
+pub(crate) fn port_ids(count: usize) -> impl Iterator<Item = PortId> {
+    (0..count).filter_map(|place| u8::try_from(place).ok().map(PortId))
+}

@@ -6,7 +6,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 /// The oldest release we compile against (Debian 12); also tried with 23.11, 24.11 and 25.11.
 const OLDEST_DPDK: &str = "22.11";
@@ -66,20 +66,17 @@ const CONSTANTS: &[&str] = &[
 /// Types that we only point to.
 const OPAQUE: &[&str] = &["rte_device", "rte_mempool"];
 
-fn main() -> ExitCode {
+fn main() {
     for input in ["build.rs", "shim.c", "shim.h"] {
         println!("cargo::rerun-if-changed={input}");
     }
     for variable in ["PKG_CONFIG", "PKG_CONFIG_PATH", "LIBCLANG_PATH"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
-    match build() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            for line in problem.lines() {
-                println!("cargo::error={line}");
-            }
-            ExitCode::FAILURE
+    if let Err(problem) = build() {
+        // Cargo shows these and fails; a failing exit code would add everything that was printed.
+        for line in problem.lines().filter(|line| !line.trim().is_empty()) {
+            println!("cargo::error={line}");
         }
     }
 }
@@ -127,7 +124,7 @@ fn generate_bindings(flags: &[String]) -> Result<(), String> {
         .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
-const INSTALL_LIBCLANG: &str = "bindgen needs libclang and its headers: apt-get install libclang-dev\n\
+const INSTALL_LIBCLANG: &str = "bindgen reads DPDK with libclang: apt-get install libclang-dev libdpdk-dev\n\
                                 if it is elsewhere: LIBCLANG_PATH=/path/to/lib";
 
 fn binding_builder(flags: &[String]) -> bindgen::Builder {

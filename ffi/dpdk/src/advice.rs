@@ -21,6 +21,9 @@ const ROOT: &str = "this is not root: run as root, or with CAP_NET_RAW, CAP_NET_
                     and the hugepage directory writable";
 const LOG: &str = "the lines that EAL logged say more; for all of them pass --log-level=*:debug";
 
+const ARGUMENT: &str = "EAL refused an argument: the first line that it logged names it; \
+                        `dpdk-testpmd --help` lists them";
+
 /// What to do about a failed `rte_eal_init`.
 pub(crate) fn for_start(args: &[&str], errno: i32) -> String {
     let host = Host {
@@ -33,6 +36,10 @@ pub(crate) fn for_start(args: &[&str], errno: i32) -> String {
 
 fn for_start_on(host: &Host, args: &[&str], errno: i32) -> String {
     const PERMISSION: [i32; 2] = [1, 13];
+    const EINVAL: i32 = 22;
+    if errno == EINVAL {
+        return ARGUMENT.to_owned();
+    }
     let mut advice: Vec<String> = devices(args)
         .filter_map(|device| missing_driver(host, device))
         .collect();
@@ -57,7 +64,10 @@ pub(crate) fn for_port(name: &str) -> String {
         return advice;
     }
     if driver(name).is_some() {
-        format!("give EAL --vdev={name},.. for it")
+        format!(
+            "give EAL --vdev={name},.. for it; if it has it, the driver refused the options (is the \
+             interface there, is this root?) and EAL logged why"
+        )
     } else {
         format!("for a PCI device: bind it with `dpdk-devbind.py -b vfio-pci {name}`, no --no-pci")
     }
@@ -116,12 +126,14 @@ fn plugin_directory() -> String {
         .to_owned()
 }
 
+/// True also where DPDK was built without such a directory: then nothing is known to be missing.
 fn plugin_exists(start: &str) -> bool {
-    fs::read_dir(plugin_directory()).is_ok_and(|entries| {
-        entries
-            .flatten()
-            .any(|entry| entry.file_name().to_string_lossy().starts_with(start))
-    })
+    let Ok(entries) = fs::read_dir(plugin_directory()) else {
+        return true;
+    };
+    entries
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with(start))
 }
 
 fn free_hugepages() -> u64 {
@@ -189,6 +201,19 @@ mod tests {
         assert!(for_start_on(&without, &["--no-pci"], 12).contains("vm.nr_hugepages"));
         assert!(!for_start_on(&without, &["--no-huge"], 12).contains("vm.nr_hugepages"));
         assert!(!for_start_on(&host(), &["--no-pci"], 12).contains("vm.nr_hugepages"));
+    }
+
+    #[test]
+    fn a_refused_argument_is_not_about_hugepages() {
+        let without = Host {
+            free_hugepages: 0,
+            ..host()
+        };
+        let advice = for_start_on(&without, &["--bogus"], 22);
+        assert!(
+            advice.contains("refused an argument") && !advice.contains("hugepage"),
+            "{advice}"
+        );
     }
 
     #[test]

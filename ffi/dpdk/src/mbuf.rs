@@ -252,3 +252,127 @@ pub fn free_burst<const N: usize>(burst: &mut ArrayVec<Mbuf, N>) {
     // SAFETY: `first` points to `count` frames, each a pointer to a chain of ours; none is used again.
     unsafe { dpdk_sys::rte_pktmbuf_free_bulk(first, count) };
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem::{self, ManuallyDrop};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ROOM: u16 = 256;
+    const HEADROOM: u16 = 64;
+
+    /// A buffer without a pool: everything but freeing works.
+    struct Fake {
+        memory: Vec<u8>,
+        header: Box<rte_mbuf>,
+    }
+
+    impl Fake {
+        fn new() -> Self {
+            // SAFETY: the structure is integers and pointers, for which zero is a value.
+            let mut header: Box<rte_mbuf> = Box::new(unsafe { mem::zeroed() });
+            let mut memory = vec![0; usize::from(ROOM)];
+            header.buf_addr = memory.as_mut_ptr().cast();
+            (header.buf_len, header.data_off, header.nb_segs) = (ROOM, HEADROOM, 1);
+            Self { memory, header }
+        }
+
+        fn frame(&mut self) -> ManuallyDrop<Mbuf> {
+            assert_eq!(self.memory.len(), usize::from(ROOM));
+            ManuallyDrop::new(Mbuf {
+                raw: NonNull::from(&mut *self.header),
+            })
+        }
+    }
+
+    #[test]
+    fn the_hash_is_read_only_where_the_device_gave_one() {
+        let mut fake = Fake::new();
+        fake.header.hash_rss = 0xfeed;
+        assert_eq!(fake.frame().rss_hash(), None);
+        fake.header.ol_flags = dpdk_sys::TETHER_MBUF_F_RX_RSS_HASH;
+        assert_eq!(fake.frame().rss_hash(), Some(0xfeed));
+    }
+
+    #[test]
+    fn a_frame_of_several_buffers_is_neither_appended_to_nor_truncated() {
+        let mut fake = Fake::new();
+        assert!(fake.frame().append(10).is_some());
+        (fake.header.nb_segs, fake.header.pkt_len) = (2, 30);
+        let mut frame = fake.frame();
+        assert!(!frame.is_contiguous());
+        assert!(frame.append(1).is_none());
+        assert!(!frame.truncate(5));
+        assert!(frame.trim_front(4));
+        assert_eq!((frame.len(), frame.data().len()), (26, 6));
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Change {
+        Prepend(usize),
+        Append(usize),
+        TrimFront(usize),
+        Truncate(usize),
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let count = prop_oneof![0..80_usize, 0..70_000_usize];
+        (0..4, count).prop_map(|(kind, count)| match kind {
+            0 => Change::Prepend(count),
+            1 => Change::Append(count),
+            2 => Change::TrimFront(count),
+            _ => Change::Truncate(count),
+        })
+    }
+
+    /// The same on a `Vec`: bytes before the frame are a number.
+    fn oracle(frame: &mut Vec<u8>, headroom: &mut usize, change: Change, fill: u8) -> bool {
+        let tailroom = usize::from(ROOM) - *headroom - frame.len();
+        match change {
+            Change::Prepend(count) if count <= *headroom => {
+                *headroom -= count;
+                frame.splice(0..0, vec![fill; count]);
+            }
+            Change::Append(count) if count <= tailroom => {
+                frame.resize(frame.len() + count, fill);
+            }
+            Change::TrimFront(count) if count <= frame.len() => {
+                *headroom += count;
+                frame.drain(..count);
+            }
+            Change::Truncate(length) if length <= frame.len() => frame.truncate(length),
+            _ => return false,
+        }
+        true
+    }
+
+    fn apply(frame: &mut Mbuf, change: Change, fill: u8) -> bool {
+        match change {
+            Change::Prepend(count) => frame.prepend(count).map(|bytes| bytes.fill(fill)).is_some(),
+            Change::Append(count) => frame.append(count).map(|bytes| bytes.fill(fill)).is_some(),
+            Change::TrimFront(count) => frame.trim_front(count),
+            Change::Truncate(length) => frame.truncate(length),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_changes_as_a_vec_does(changes in prop::collection::vec((change(), any::<u8>()), 0..40)) {
+            let mut fake = Fake::new();
+            let mut frame = fake.frame();
+            let (mut expected, mut headroom) = (Vec::new(), usize::from(HEADROOM));
+            for (change, fill) in changes {
+                let done = apply(&mut frame, change, fill);
+                prop_assert_eq!(done, oracle(&mut expected, &mut headroom, change, fill));
+                prop_assert_eq!(frame.data(), &expected[..]);
+                prop_assert_eq!(frame.data_mut(), &expected[..]);
+                prop_assert_eq!(frame.len(), expected.len());
+                prop_assert_eq!(frame.headroom(), headroom);
+                prop_assert_eq!(frame.tailroom(), usize::from(ROOM) - headroom - expected.len());
+            }
+        }
+    }
+}

@@ -80,6 +80,7 @@ impl Mempool {
         let c_name = CString::new(name).map_err(|_| Error::NulByte {
             text: name.to_owned(),
         })?;
+        eal.state().free_retired_pools();
         let socket = config.socket.and_then(|node| i32::try_from(node).ok());
         // SAFETY: EAL is up, as there is an `Eal`; the name ends with NUL and is copied.
         let pool = unsafe {

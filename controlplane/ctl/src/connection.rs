@@ -1,0 +1,90 @@
+//! The operator socket: a request line out, answer lines in.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixStream,
+    path::Path,
+    time::Duration,
+};
+
+use tether_api::operator::{Entry, Payload, Request, Response};
+
+use crate::error::Error;
+
+/// A daemon that is silent for so long does not answer any more.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// A connection to the daemon.
+pub(crate) struct Connection {
+    lines: BufReader<UnixStream>,
+}
+
+impl Connection {
+    /// Connects to the daemon's socket.
+    pub(crate) fn open(socket: &Path) -> Result<Self, Error> {
+        let stream = UnixStream::connect(socket)
+            .and_then(|stream| stream.set_read_timeout(Some(SILENCE_MAX)).map(|()| stream))
+            .map_err(|error| Error::Connect(socket.to_owned(), error))?;
+        Ok(Self {
+            lines: BufReader::new(stream),
+        })
+    }
+
+    /// Asks for something that is answered by one line.
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Payload, Error> {
+        self.send(request)?;
+        match self.receive()? {
+            Response::Ok(payload) => Ok(payload),
+            Response::Error(failure) => Err(Error::Refused(failure)),
+            Response::Entry(_) | Response::End(_) => {
+                Err(Error::Protocol("a list where one answer was due".into()))
+            }
+        }
+    }
+
+    /// Asks for a list and hands over its entries as they come.
+    pub(crate) fn list(
+        &mut self,
+        request: &Request,
+        mut take: impl FnMut(Entry) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.send(request)?;
+        loop {
+            match self.receive()? {
+                Response::Entry(entry) => take(entry)?,
+                Response::End(_) => return Ok(()),
+                Response::Error(failure) => return Err(Error::Refused(failure)),
+                Response::Ok(_) => {
+                    return Err(Error::Protocol("one answer where a list was due".into()));
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, request: &Request) -> Result<(), Error> {
+        let mut line = serde_json::to_vec(request).map_err(|error| Error::Lost(error.into()))?;
+        line.push(b'\n');
+        self.lines.get_mut().write_all(&line).map_err(Error::Lost)
+    }
+
+    fn receive(&mut self) -> Result<Response, Error> {
+        let mut line = String::new();
+        match self.lines.read_line(&mut line) {
+            Ok(_) if line.ends_with('\n') => {}
+            Ok(_) => return Err(Error::Lost(io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => return Err(Error::Lost(silence(error))),
+        }
+        serde_json::from_str(&line)
+            .map_err(|error| Error::Protocol(format!("{error} in {}", line.trim())))
+    }
+}
+
+fn silence(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("not a word for {} s", SILENCE_MAX.as_secs()),
+        ),
+        _ => error,
+    }
+}

@@ -1,0 +1,157 @@
+//! Services, backends, flows and explanations.
+
+use std::net::SocketAddr;
+
+use comfy_table::Cell;
+use tether_api::operator::{Backend, Explanation, Flow, PlacedBy, Service};
+
+use super::{Style, affinities, on_off, or_dash, state, table, text, word};
+use crate::units::{count, duration};
+
+pub(super) fn services(services: &[Service], style: Style) -> String {
+    if services.is_empty() {
+        return "no services\n".to_owned();
+    }
+    let mut table = table(
+        &[
+            "NAME",
+            "PROTOCOL",
+            "ADDRESS",
+            "SCHEDULER",
+            "FORWARD",
+            "AFFINITY",
+            "AFFINITIES",
+            "FLOWS",
+            "BACKENDS",
+        ],
+        style,
+    );
+    for service in services {
+        table.add_row([
+            Cell::new(&service.name),
+            Cell::new(word(service.protocol)),
+            Cell::new(address(service)),
+            Cell::new(&service.scheduler),
+            Cell::new(&service.forward),
+            state(on_off(service.affinity)),
+            Cell::new(count(service.affinities)),
+            Cell::new(count(service.flows)),
+            Cell::new(backends_up(service)),
+        ]);
+    }
+    text(&mut table)
+}
+
+fn address(service: &Service) -> String {
+    match service.port {
+        0 => format!("{} (every port)", service.address),
+        port => SocketAddr::new(service.address, port).to_string(),
+    }
+}
+
+fn backends_up(service: &Service) -> String {
+    let up = service
+        .backends
+        .iter()
+        .filter(|backend| word(backend.state) == "up")
+        .count();
+    format!("{up} of {} up", service.backends.len())
+}
+
+pub(super) fn service(service: &Service, style: Style) -> String {
+    format!(
+        "{}: {} {}\n  scheduler {}, forward {}, affinity {}\n  {} affinities, {} flows\n\n{}",
+        service.name,
+        word(service.protocol),
+        address(service),
+        service.scheduler,
+        service.forward,
+        on_off(service.affinity),
+        count(service.affinities),
+        count(service.flows),
+        backends(&service.backends, style),
+    )
+}
+
+pub(super) fn backends(backends: &[Backend], style: Style) -> String {
+    if backends.is_empty() {
+        return "no backends\n".to_owned();
+    }
+    let mut table = table(
+        &[
+            "SERVICE",
+            "BACKEND",
+            "ADDRESS",
+            "WEIGHT",
+            "STATE",
+            "FLOWS",
+            "AFFINITIES",
+        ],
+        style,
+    );
+    for backend in backends {
+        table.add_row([
+            Cell::new(&backend.service),
+            Cell::new(&backend.name),
+            Cell::new(SocketAddr::new(backend.address, backend.port)),
+            Cell::new(backend.weight),
+            state(&word(backend.state)),
+            Cell::new(count(backend.flows)),
+            Cell::new(count(backend.affinities)),
+        ]);
+    }
+    text(&mut table)
+}
+
+pub(super) fn flows(flows: &[&Flow], style: Style) -> String {
+    let mut table = table(
+        &[
+            "SERVICE",
+            "PROTOCOL",
+            "SOURCE",
+            "DESTINATION",
+            "BACKEND",
+            "BY",
+            "STATE",
+            "IDLE",
+            "CORE",
+        ],
+        style,
+    );
+    for flow in flows {
+        table.add_row([
+            Cell::new(&flow.service),
+            Cell::new(word(flow.protocol)),
+            Cell::new(flow.source),
+            Cell::new(flow.destination),
+            Cell::new(&flow.backend),
+            Cell::new(word(flow.by)),
+            Cell::new(&flow.state),
+            Cell::new(duration(flow.idle_ms)),
+            Cell::new(flow.core),
+        ]);
+    }
+    text(&mut table)
+}
+
+pub(super) fn explanation(explanation: &Explanation) -> String {
+    let decided = match explanation.by {
+        PlacedBy::Flow => "by its flow",
+        PlacedBy::Affinity => "by an affinity",
+        PlacedBy::Scheduler => "by the scheduler",
+        PlacedBy::None => "nothing decides",
+    };
+    let forward = explanation
+        .forward
+        .iter()
+        .map(|how| format!("  forwarded by {how}\n"));
+    let affinity = explanation.affinity.iter();
+    let affinity = affinity.map(|found| format!("\n{}", affinities::affinity(found)));
+    let details: String = forward.chain(affinity).collect();
+    format!(
+        "service {}, backend {}, {decided}\n  {}\n{details}",
+        or_dash(explanation.service.as_deref()),
+        or_dash(explanation.backend.as_deref()),
+        explanation.reason,
+    )
+}

@@ -1,0 +1,164 @@
+//! One verb: ask, print, exit.
+
+use std::{
+    io::{IsTerminal as _, Write},
+    process::ExitCode,
+    thread,
+};
+
+use clap::CommandFactory as _;
+use serde::Serialize;
+use tether_api::operator::{Entry, Payload, Request, Stats};
+
+use crate::{
+    arguments::{AffinityVerb, Arguments, StatsOptions, Verb},
+    connection::Connection,
+    error::{EXIT_REFUSED, Error},
+    rates,
+    render::{self, Style},
+};
+
+/// Runs the verb and prints what came of it.
+pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, Error> {
+    let mut session = match &arguments.verb {
+        Verb::Completions { shell } => return completions(*shell, out),
+        Verb::Affinity(verb) if verb.is_unmeant_flush() => {
+            return Err(Error::Usage(
+                "affinity flush without a filter ends them all: say --all if you mean it",
+            ));
+        }
+        _ => Session {
+            daemon: Connection::open(&arguments.socket)?,
+            json: arguments.json,
+            style: Style {
+                terminal: std::io::stdout().is_terminal(),
+            },
+            out,
+        },
+    };
+    match &arguments.verb {
+        Verb::Status => session.answer(&Request::Status),
+        Verb::Service(verb) => session.answer(&verb.request()),
+        Verb::Backend(verb) => session.answer(&verb.request()),
+        Verb::Affinity(verb @ AffinityVerb::List(_)) => session.list(&verb.request()),
+        Verb::Affinity(verb) => session.answer(&verb.request()),
+        Verb::Explain(packet) => session.answer(&packet.request()),
+        Verb::Flow(verb) => session.list(&verb.request()),
+        Verb::Stats(options) => session.stats(*options),
+        Verb::Completions { shell } => completions(*shell, session.out),
+    }
+}
+
+fn completions(shell: clap_complete::Shell, out: &mut dyn Write) -> Result<ExitCode, Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "tetherctl", &mut script);
+    out.write_all(&script).map_err(Error::Output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Session<'a> {
+    daemon: Connection,
+    json: bool,
+    style: Style,
+    out: &'a mut dyn Write,
+}
+
+impl Session<'_> {
+    fn answer(&mut self, request: &Request) -> Result<ExitCode, Error> {
+        let payload = self.daemon.ask(request)?;
+        if self.json {
+            self.document(&payload)?;
+        } else {
+            self.text(&render::payload(&payload, self.style))?;
+        }
+        Ok(match payload {
+            Payload::Outcome(outcome) if !outcome.code.is_positive() => EXIT_REFUSED.into(),
+            _ => ExitCode::SUCCESS,
+        })
+    }
+
+    /// Entries go out as they come in JSON; a table needs all of them for its widths.
+    fn list(&mut self, request: &Request) -> Result<ExitCode, Error> {
+        if !self.json {
+            let mut entries = Vec::new();
+            self.daemon.list(request, |entry| {
+                entries.push(entry);
+                Ok(())
+            })?;
+            self.text(&render::entries(&entries, self.style))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let out = &mut *self.out;
+        let mut separator = "[";
+        self.daemon.list(request, |entry| {
+            write!(out, "{separator}").map_err(Error::Output)?;
+            separator = ",\n ";
+            match entry {
+                Entry::Affinity(affinity) => write_json(out, &affinity),
+                Entry::Flow(flow) => write_json(out, &flow),
+            }
+        })?;
+        let end = if separator == "[" { "[]" } else { "]" };
+        writeln!(out, "{end}").map_err(Error::Output)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn stats(&mut self, options: StatsOptions) -> Result<ExitCode, Error> {
+        let Some(interval) = options.interval else {
+            return self.answer(&Request::Stats);
+        };
+        let mut before = self.read_stats()?;
+        for _ in 0..options.count.unwrap_or(u64::MAX) {
+            thread::sleep(interval);
+            let after = self.read_stats()?;
+            let rates = rates::between(&before, &after);
+            if self.json {
+                write_json(self.out, &rates)?;
+                self.text("\n")?;
+            } else {
+                self.text(&render::rates(&rates, self.style))?;
+            }
+            before = after;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn read_stats(&mut self) -> Result<Stats, Error> {
+        match self.daemon.ask(&Request::Stats)? {
+            Payload::Stats(stats) => Ok(stats),
+            _ => Err(Error::Protocol(
+                "something else where counters were due".into(),
+            )),
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), Error> {
+        self.out
+            .write_all(text.as_bytes())
+            .and_then(|()| self.out.flush())
+            .map_err(Error::Output)
+    }
+
+    fn document(&mut self, payload: &Payload) -> Result<(), Error> {
+        let out = &mut *self.out;
+        match payload {
+            Payload::Status(it) => write_json(out, it),
+            Payload::Stats(it) => write_json(out, it),
+            Payload::Services(it) => write_json(out, it),
+            Payload::Service(it) => write_json(out, it),
+            Payload::Backends(it) => write_json(out, it),
+            Payload::Backend(it) => write_json(out, it),
+            Payload::Affinity(it) => write_json(out, it),
+            Payload::AffinityCount(it) => write_json(out, it),
+            Payload::Outcome(it) => write_json(out, it),
+            Payload::Flushed(it) => write_json(out, it),
+            Payload::AffinitySwitch(it) => write_json(out, it),
+            Payload::Explanation(it) => write_json(out, it),
+        }?;
+        self.text("\n")
+    }
+}
+
+fn write_json(out: &mut dyn Write, document: &impl Serialize) -> Result<(), Error> {
+    serde_json::to_writer(out, document).map_err(|error| Error::Output(error.into()))
+}

@@ -1,0 +1,287 @@
+//! The file's keys: which there are, what each must be, its default. Reads a whole file into values
+//! that know their places; whether they make sense together is for `validate`.
+//!
+//! `Field`: `None` is a value that was missing or wrong and has been reported. Where a key may be
+//! absent without a default, `None` says that too.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::problem::{Place, Problem};
+use super::table::Table;
+use super::value::{self, duration, integer, word};
+use super::words::{AuthWord, CheckWord};
+use super::{Forward, Idle, Limits, OnBackendDown, OnConflict, PortAddress, Protocol, Refresh};
+use super::{Scheduler, Tls};
+
+pub(super) type Field<T> = Option<Spanned<T>>;
+
+/// What a [`Field`] holds, with its place.
+pub(super) trait Known<T> {
+    fn known(&self) -> Option<(&T, Place)>;
+}
+
+impl<T> Known<T> for Field<T> {
+    fn known(&self) -> Option<(&T, Place)> {
+        self.as_ref().map(|value| (value.get_ref(), value.span()))
+    }
+}
+
+/// The whole file.
+pub(super) struct File {
+    pub(super) args: Option<Vec<Spanned<String>>>,
+    pub(super) workers: Option<Workers>,
+    pub(super) ports: Vec<Port>,
+    pub(super) control: Option<Control>,
+    pub(super) limits: Option<Limits>,
+    pub(super) services: Vec<Service>,
+}
+
+/// `[workers]`.
+pub(super) struct Workers {
+    pub(super) cores: Option<Vec<Spanned<u16>>>,
+    pub(super) flows: Field<u32>,
+    pub(super) idle: Field<Idle>,
+}
+
+/// `[[port]]`.
+pub(super) struct Port {
+    pub(super) place: Place,
+    pub(super) device: Field<String>,
+    pub(super) addresses: Option<Vec<Spanned<PortAddress>>>,
+    pub(super) gateways: Option<Vec<Spanned<IpAddr>>>,
+    pub(super) vlan: Field<u16>,
+    pub(super) kernel: Field<String>,
+}
+
+/// `[control]`.
+pub(super) struct Control {
+    pub(super) signal: Field<SocketAddr>,
+    pub(super) auth: Field<AuthWord>,
+    pub(super) operator: Field<PathBuf>,
+    pub(super) metrics: Field<SocketAddr>,
+    pub(super) state: Field<PathBuf>,
+    pub(super) audit: Field<PathBuf>,
+    /// With the place of the table; the inner `None` has been reported.
+    pub(super) tls: Option<(Place, Option<Tls>)>,
+}
+
+/// `[[service]]`.
+pub(super) struct Service {
+    pub(super) place: Place,
+    pub(super) name: Field<String>,
+    pub(super) address: Field<IpAddr>,
+    pub(super) port: Field<u16>,
+    pub(super) protocol: Field<Protocol>,
+    pub(super) scheduler: Field<Scheduler>,
+    pub(super) forward: Field<Forward>,
+    pub(super) flow_timeout: Field<Duration>,
+    pub(super) affinity: Option<Affinity>,
+    pub(super) health: Option<Health>,
+    pub(super) backends: Vec<Backend>,
+}
+
+/// `[service.affinity]`.
+pub(super) struct Affinity {
+    pub(super) duration: Field<Duration>,
+    pub(super) duration_cap: Field<Duration>,
+    pub(super) lifetime_cap: Field<Duration>,
+    pub(super) refresh: Field<Refresh>,
+    pub(super) on_conflict: Field<OnConflict>,
+    pub(super) on_backend_down: Field<OnBackendDown>,
+    pub(super) widest_prefix: Field<(u8, u8)>,
+}
+
+/// `[service.health]`.
+pub(super) struct Health {
+    pub(super) check: Field<CheckWord>,
+    pub(super) path: Field<String>,
+    pub(super) has_path: bool,
+    pub(super) interval: Field<Duration>,
+    pub(super) timeout: Field<Duration>,
+    pub(super) rise: Field<u8>,
+    pub(super) fall: Field<u8>,
+}
+
+/// `[[service.backend]]`.
+pub(super) struct Backend {
+    pub(super) place: Place,
+    pub(super) name: Field<String>,
+    pub(super) address: Field<IpAddr>,
+    pub(super) port: Field<u16>,
+    pub(super) weight: Field<u16>,
+    pub(super) identity: Field<String>,
+    /// Empty where it is absent.
+    pub(super) signal_from: Option<Vec<Spanned<IpAddr>>>,
+}
+
+/// Reads `text`. `None`: it is not TOML; what the parser says is in `problems`.
+pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Option<File> {
+    match DeTable::parse(text) {
+        Ok(root) => Some(Table::root(root.get_ref(), problems, file)),
+        Err(error) => {
+            let end = text.len()..text.len();
+            let problem = Problem::new(error.span().unwrap_or(end), error.message());
+            problems.push(problem.help("this is no TOML: mend it, then the rest is checked"));
+            None
+        }
+    }
+}
+
+fn file(table: &mut Table<'_>) -> File {
+    File {
+        args: table
+            .table("dpdk", |dpdk| dpdk.list("args", value::text))
+            .flatten(),
+        workers: table.table("workers", workers),
+        ports: table.filled_tables("port", port),
+        control: table.table("control", control),
+        limits: table.table("limits", limits).flatten(),
+        services: table.tables("service", service),
+    }
+}
+
+fn workers(table: &mut Table<'_>) -> Workers {
+    let core = integer(0..=1023, "Linux has room for 1024 (CPU_SETSIZE)");
+    let flows = integer(
+        1_024..=67_108_864,
+        "each worker allocates its flow table at start",
+    );
+    Workers {
+        cores: table.filled_list("cores", core),
+        flows: table.or("flows", flows, 1_000_000),
+        idle: table.or("idle", word, Idle::Poll),
+    }
+}
+
+fn port(table: &mut Table<'_>) -> Port {
+    let vlan = integer(1..=4094, "IEEE 802.1Q keeps 0 and 4095 for itself");
+    Port {
+        place: table.place(),
+        device: table.required("device", value::device),
+        addresses: table.filled_list("addresses", value::port_address),
+        gateways: table.one_or_more("gateway", value::host),
+        vlan: table.optional("vlan", vlan),
+        kernel: table.optional("kernel", value::interface),
+    }
+}
+
+fn control(table: &mut Table<'_>) -> Control {
+    table.goes_with("auth", "signal");
+    table.goes_with("tls", "signal");
+    let operator = PathBuf::from("/run/tether/operator.sock");
+    Control {
+        signal: table.optional("signal", value::socket_address),
+        auth: table.or("auth", word, AuthWord::Mtls),
+        operator: table.or("operator", value::socket_path, operator),
+        metrics: table.optional("metrics", value::socket_address),
+        state: table.optional("state", value::path),
+        audit: table.optional("audit", value::path),
+        tls: table.optional_table("tls", |tls| (tls.place(), read_tls(tls))),
+    }
+}
+
+fn read_tls(table: &mut Table<'_>) -> Option<Tls> {
+    let certificate = table.required("certificate", value::path);
+    let key = table.required("key", value::path);
+    let client_ca = table.required("client_ca", value::path);
+    Some(Tls {
+        certificate: certificate?.into_inner(),
+        key: key?.into_inner(),
+        client_ca: client_ca?.into_inner(),
+    })
+}
+
+fn limits(table: &mut Table<'_>) -> Option<Limits> {
+    let entries = || integer(1..=16_000_000, "the affinity table is made for 16 million");
+    let rate = integer(1..=10_000_000, "one control thread decides all signals");
+    let affinities = table.or("affinities", entries(), 1_000_000);
+    let per_backend = table.or("affinities_per_backend", entries(), 200_000);
+    let signals = table.or("signals_per_second_per_backend", rate, 100_000);
+    Some(Limits {
+        affinities: affinities?.into_inner(),
+        affinities_per_backend: per_backend?.into_inner(),
+        signals_per_second_per_backend: signals?.into_inner(),
+    })
+}
+
+fn service(table: &mut Table<'_>) -> Service {
+    let flow_timeout = duration(
+        Duration::from_secs(1)..=Duration::from_hours(2),
+        "shorter loses live flows, longer keeps dead ones",
+    );
+    Service {
+        place: table.place(),
+        name: table.required("name", value::name),
+        address: table.required("address", value::host),
+        port: table.required("port", integer(0..=65_535, "0 is every port of the VIP")),
+        protocol: table.or("protocol", word, Protocol::Tcp),
+        scheduler: table.or("scheduler", word, Scheduler::Maglev),
+        forward: table.or("forward", word, Forward::Dsr),
+        flow_timeout: table.or("flow_timeout", flow_timeout, Duration::from_mins(5)),
+        affinity: table.table("affinity", affinity),
+        health: table.optional_table("health", health),
+        backends: table.tables("backend", backend),
+    }
+}
+
+fn affinity(table: &mut Table<'_>) -> Affinity {
+    let time = || {
+        let range = Duration::from_millis(1)..=Duration::from_hours(365 * 24);
+        duration(range, "for no end, a server asks for until_ended")
+    };
+    Affinity {
+        duration: table.or("duration", time(), Duration::from_mins(30)),
+        duration_cap: table.optional("duration_cap", time()),
+        lifetime_cap: table.optional("lifetime_cap", time()),
+        refresh: table.or("refresh", word, Refresh::Packet),
+        on_conflict: table.or("on_conflict", word, OnConflict::Reject),
+        on_backend_down: table.or("on_backend_down", word, OnBackendDown::Balance),
+        widest_prefix: table.or("widest_prefix", value::widest_prefix, (8, 32)),
+    }
+}
+
+fn health(table: &mut Table<'_>) -> Health {
+    let interval = duration(
+        Duration::from_millis(100)..=Duration::from_hours(1),
+        "every probe is a new connection",
+    );
+    let timeout = duration(
+        Duration::from_millis(10)..=Duration::from_hours(1),
+        "a backend needs time to answer",
+    );
+    let in_a_row = || integer(1..=100, "so many probes in a row change a backend's state");
+    Health {
+        check: table.or("check", word, CheckWord::Tcp),
+        path: table.optional("path", value::request_path),
+        has_path: table.has("path"),
+        interval: table.or("interval", interval, Duration::from_secs(2)),
+        timeout: table.or("timeout", timeout, Duration::from_secs(1)),
+        rise: table.or("rise", in_a_row(), 2),
+        fall: table.or("fall", in_a_row(), 3),
+    }
+}
+
+fn backend(table: &mut Table<'_>) -> Backend {
+    table.must_not_be_empty("signal_from");
+    Backend {
+        place: table.place(),
+        name: table.required("name", value::name),
+        address: table.required("address", value::host),
+        port: table.optional(
+            "port",
+            integer(1..=65_535, "leave it out for the service's port"),
+        ),
+        weight: table.or(
+            "weight",
+            integer(0..=65_535, "relative to the other weights"),
+            1,
+        ),
+        identity: table.optional("identity", value::identity),
+        signal_from: table.list("signal_from", value::peer),
+    }
+}

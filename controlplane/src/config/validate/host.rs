@@ -1,0 +1,190 @@
+//! Checks of what this host has: EAL arguments, workers, ports, the control plane's own places.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use toml::Spanned;
+
+use super::{MOST_PORTS, MOST_WORKERS, at_most, unique};
+use crate::config::PortAddress;
+use crate::config::problem::Problem;
+use crate::config::schema::{Control, File, Known, Port};
+use crate::config::words::AuthWord;
+
+pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
+    let args: Option<Vec<&str>> = file
+        .args
+        .as_ref()
+        .map(|args| args.iter().map(|arg| arg.get_ref().as_str()).collect());
+    check_args(file.args.iter().flatten(), problems);
+    check_cores(file, problems);
+    check_unique_ports(&file.ports, problems);
+    for port in &file.ports {
+        check_gateways(port, problems);
+        if let Some(args) = &args {
+            check_device(port, args, problems);
+        }
+    }
+    if let Some(control) = &file.control {
+        check_control(control, problems);
+    }
+}
+
+fn check_args<'a>(args: impl Iterator<Item = &'a Spanned<String>>, problems: &mut Vec<Problem>) {
+    for arg in args.filter(|arg| is_core_option(arg.get_ref())) {
+        let message = format!("\"args\" must not choose cores: {:?}", arg.get_ref());
+        let help = "cores come from [workers]: leave this option and its value out";
+        problems.push(Problem::new(arg.span(), message).help(help));
+    }
+}
+
+/// Whether `arg` is one of the EAL's options for cores, with its value attached or not.
+fn is_core_option(arg: &str) -> bool {
+    match arg.strip_prefix("--") {
+        Some(long) => {
+            let name = long.split_once('=').map_or(long, |(name, _)| name);
+            matches!(
+                name,
+                "lcores" | "main-lcore" | "master-lcore" | "coremask" | "corelist"
+            )
+        }
+        None => arg.starts_with("-l") || arg.starts_with("-c"),
+    }
+}
+
+fn check_cores(file: &File, problems: &mut Vec<Problem>) {
+    let cores = || {
+        file.workers
+            .iter()
+            .flat_map(|workers| &workers.cores)
+            .flatten()
+    };
+    unique(
+        cores().map(|core| (*core.get_ref(), core.span())),
+        |core| format!("core {core}"),
+        problems,
+    );
+    at_most(
+        MOST_WORKERS,
+        "workers",
+        cores().map(Spanned::span),
+        problems,
+    );
+}
+
+fn check_unique_ports(ports: &[Port], problems: &mut Vec<Problem>) {
+    at_most(
+        MOST_PORTS,
+        "ports",
+        ports.iter().map(|port| port.place.clone()),
+        problems,
+    );
+    let devices = ports.iter().filter_map(|port| port.device.known());
+    unique(devices, |device| format!("device {device:?}"), problems);
+    let taps = ports.iter().filter_map(|port| port.kernel.known());
+    unique(taps, |tap| format!("kernel interface {tap:?}"), problems);
+    let addresses = ports.iter().flat_map(|port| &port.addresses).flatten();
+    unique(
+        addresses.map(|address| (address.get_ref().address, address.span())),
+        |address| format!("port address {address}"),
+        problems,
+    );
+}
+
+fn check_gateways(port: &Port, problems: &mut Vec<Problem>) {
+    let gateways = || port.gateways.iter().flatten();
+    for (index, gateway) in gateways().enumerate() {
+        let is_same =
+            |other: &&Spanned<IpAddr>| other.get_ref().is_ipv4() == gateway.get_ref().is_ipv4();
+        if let Some(first) = gateways().take(index).find(is_same) {
+            let problem = Problem::new(gateway.span(), "a port has one gateway per family");
+            problems.push(problem.other(first.span(), "first defined"));
+        }
+        if let Some(addresses) = &port.addresses {
+            check_gateway(gateway, addresses, problems);
+        }
+    }
+}
+
+fn check_gateway(
+    gateway: &Spanned<IpAddr>,
+    addresses: &[Spanned<PortAddress>],
+    problems: &mut Vec<Problem>,
+) {
+    let address = *gateway.get_ref();
+    let mut own = addresses.iter().map(Spanned::get_ref);
+    if own.clone().any(|own| own.address == address) {
+        let message = format!("the gateway {address} is the port's own address");
+        problems.push(Problem::new(gateway.span(), message));
+    } else if !is_link_local(address) && !own.any(|own| own.is_on_link(address)) {
+        let message = format!("the gateway {address} is in no subnet of the port's \"addresses\"");
+        let help = "a next hop must be on-link: correct it or add an address of its subnet";
+        problems.push(Problem::new(gateway.span(), message).help(help));
+    }
+}
+
+/// Link-local addresses are on-link on every IPv6 interface (RFC 4291, section 2.5.6).
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => Ipv6Addr::is_unicast_link_local(&v6),
+    }
+}
+
+fn check_device(port: &Port, args: &[&str], problems: &mut Vec<Problem>) {
+    let Some((device, place)) = port.device.known() else {
+        return;
+    };
+    if device.starts_with("net_") {
+        if !vdevs(args).any(|vdev| vdev == device) {
+            let message = format!("no \"--vdev\" in dpdk.args makes the device {device:?}");
+            let help = format!("add \"--vdev={device},...\" there");
+            problems.push(Problem::new(place, message).help(help));
+        }
+    } else if device.contains(':') && args.contains(&"--no-pci") {
+        let message = format!("\"--no-pci\" in dpdk.args hides the device {device:?}");
+        problems.push(Problem::new(place, message).help("leave \"--no-pci\" out there"));
+    }
+}
+
+/// The names of the virtual devices that `args` make.
+fn vdevs<'a>(args: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    let before = std::iter::once("").chain(args.iter().copied());
+    before
+        .zip(args.iter().copied())
+        .filter_map(|(before, arg)| {
+            let attached = arg.strip_prefix("--vdev=");
+            let vdev = attached.or_else(|| (before == "--vdev").then_some(arg))?;
+            vdev.split(',').next()
+        })
+}
+
+fn check_control(control: &Control, problems: &mut Vec<Problem>) {
+    check_listeners(control, problems);
+    match (control.signal.known(), control.auth.known(), &control.tls) {
+        (Some((_, place)), Some((AuthWord::Mtls, _)), None) => {
+            let message = "\"signal\" with auth = \"mtls\" (the default) needs [control.tls]";
+            let help = "add it with certificate, key and client_ca, or, on a network \
+                        that you trust, set auth = \"address\"";
+            problems.push(Problem::new(place, message).help(help));
+        }
+        (Some(_), Some((AuthWord::Address, _)), Some((place, _))) => {
+            let message = "auth = \"address\" does not use [control.tls]";
+            let help = "leave it out, or set auth = \"mtls\"";
+            problems.push(Problem::new(place.clone(), message).help(help));
+        }
+        _ => {}
+    }
+}
+
+fn check_listeners(control: &Control, problems: &mut Vec<Problem>) {
+    let listeners = [&control.signal, &control.metrics];
+    let fixed = listeners
+        .into_iter()
+        .filter_map(Known::known)
+        .filter(|(address, _)| address.port() != 0);
+    unique(
+        fixed,
+        |address| format!("listening address {address}"),
+        problems,
+    );
+}

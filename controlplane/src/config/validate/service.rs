@@ -1,0 +1,111 @@
+//! Checks of services: their names and addresses, what affinities may do, how backends are probed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::backend::{self, Network};
+use super::{MOST_BACKENDS, MOST_SERVICES, at_most, unique};
+use crate::config::Protocol;
+use crate::config::duration;
+use crate::config::problem::{Place, Problem};
+use crate::config::schema::{File, Health, Known, Service};
+use crate::config::words::CheckWord;
+
+pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
+    let services = &file.services;
+    check_counts(services, problems);
+    unique(
+        services.iter().filter_map(|service| service.name.known()),
+        |name| format!("service {name:?}"),
+        problems,
+    );
+    unique(
+        services.iter().filter_map(destination),
+        |(protocol, address)| format!("service address {protocol} {address}"),
+        problems,
+    );
+    let network = Network::of(file);
+    for service in services {
+        check_service(service, &network, problems);
+    }
+}
+
+fn check_counts(services: &[Service], problems: &mut Vec<Problem>) {
+    let places = services.iter().map(|service| service.place.clone());
+    at_most(MOST_SERVICES, "services", places, problems);
+    let backends = services.iter().flat_map(|service| &service.backends);
+    let places = backends.map(|backend| backend.place.clone());
+    at_most(MOST_BACKENDS, "backends", places, problems);
+}
+
+/// What the data plane looks a service up by.
+fn destination(service: &Service) -> Option<((Protocol, SocketAddr), Place)> {
+    let (address, place) = service.address.known()?;
+    let (port, _) = service.port.known()?;
+    let (protocol, _) = service.protocol.known()?;
+    Some(((*protocol, SocketAddr::new(*address, *port)), place))
+}
+
+fn check_service(service: &Service, network: &Network, problems: &mut Vec<Problem>) {
+    if let Some(affinity) = &service.affinity {
+        let caps = [
+            ("duration_cap", &affinity.duration_cap),
+            ("lifetime_cap", &affinity.lifetime_cap),
+        ];
+        for (key, cap) in caps {
+            if let (Some(cap), Some((least, _))) = (cap.known(), affinity.duration.known()) {
+                check_cap(key, cap, *least, problems);
+            }
+        }
+    }
+    if let Some(health) = &service.health {
+        check_probe(health, service, problems);
+        check_timeout(health, problems);
+    }
+    backend::check(service, network, problems);
+}
+
+fn check_cap(
+    key: &str,
+    (cap, place): (&Duration, Place),
+    least: Duration,
+    problems: &mut Vec<Problem>,
+) {
+    if *cap < least {
+        let (cap, least) = (duration::format(*cap), duration::format(least));
+        let message = format!("\"{key}\" ({cap}) is below \"duration\" ({least})");
+        problems.push(Problem::new(place, message).help("raise it, or lower \"duration\""));
+    }
+}
+
+fn check_probe(health: &Health, service: &Service, problems: &mut Vec<Problem>) {
+    let Some((check, place)) = health.check.known() else {
+        return;
+    };
+    match (check, service.port.known()) {
+        (CheckWord::None, _) => {}
+        (_, Some((0, _))) => {
+            let message = "a service of every port (port = 0) has no port to probe";
+            problems.push(Problem::new(place, message).help("set check = \"none\""));
+        }
+        (CheckWord::Http, _) if !health.has_path => {
+            let message = "check = \"http\" needs a \"path\"";
+            problems.push(Problem::new(place, message).help("such as path = \"/health\""));
+        }
+        _ => {}
+    }
+}
+
+fn check_timeout(health: &Health, problems: &mut Vec<Problem>) {
+    let (Some((timeout, place)), Some((interval, _))) =
+        (health.timeout.known(), health.interval.known())
+    else {
+        return;
+    };
+    if timeout > interval {
+        let (timeout, interval) = (duration::format(*timeout), duration::format(*interval));
+        let message = format!("\"timeout\" ({timeout}) is longer than \"interval\" ({interval})");
+        let help = "a probe must be over before the next begins";
+        problems.push(Problem::new(place, message).help(help));
+    }
+}

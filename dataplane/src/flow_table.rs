@@ -1,0 +1,476 @@
+//! The flows that one worker remembers: of fixed size, in cache-line buckets of four.
+//!
+//! A flow is in one of the two neighbouring lines that its hash chooses, or, where these are full,
+//! in one of two others. A new flow takes a free or timed-out place; failing that, the place of the
+//! oldest half-open flow near it; never that of an established one, which at most moves to another
+//! of its own lines (a SYN flood pushes out only its like). Without any place the flow is forwarded
+//! all the same, but not remembered.
+//!
+//! Costs: 16 bytes of key and state for each IPv4 place, and 8 for what an affinity placed; one
+//! cache line per packet of a known flow.
+
+mod line;
+mod state;
+
+pub(crate) use line::{Line, Line4, Line6};
+pub(crate) use state::{Flow, Placement, TcpEvent, Tick};
+
+use crate::{hash::HashKeys, simd::prefetch, tables::affinity::CellId};
+
+/// Places in a line.
+pub(crate) const WAYS: usize = 4;
+/// Lines that a flow may be in: two neighbours, and two others.
+const CHOICES: usize = 4;
+
+/// Where a flow is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    line: u32,
+    way: u8,
+}
+
+/// What an insertion did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inserted {
+    /// It took a free place.
+    Free(Place),
+    /// It took the place of this flow, which is forgotten.
+    InsteadOf(Place, Gone),
+    /// Every place near it is an established flow's.
+    NoPlace,
+}
+
+/// A flow that is no longer remembered, with what has to be counted for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) flow: Flow,
+    /// The affinity that placed it, where one did.
+    pub(crate) cell: Option<CellId>,
+    /// Whether it had to go before its time.
+    pub(crate) evicted: bool,
+}
+
+/// One family's flows.
+#[derive(Debug)]
+pub(crate) struct FlowTable<L: Line> {
+    lines: Box<[L]>,
+    cells: Box<[[CellId; WAYS]]>,
+    keys: HashKeys,
+    flows: usize,
+    /// How many flows are not in their first two lines: where none is, nobody looks there.
+    elsewhere: usize,
+    sweep: usize,
+}
+
+impl<L: Line> FlowTable<L> {
+    /// Room for `flows` flows, in twice as many places.
+    pub(crate) fn new(flows: usize) -> Self {
+        let lines = (flows * 2).div_ceil(WAYS).next_power_of_two().max(CHOICES);
+        Self {
+            lines: (0..lines).map(|_| L::default()).collect(),
+            cells: vec![[CellId::default(); WAYS]; lines].into_boxed_slice(),
+            keys: HashKeys::random(),
+            flows: 0,
+            elsewhere: 0,
+            sweep: 0,
+        }
+    }
+
+    /// Flows that are remembered, timed-out ones that were not swept yet included.
+    pub(crate) fn len(&self) -> usize {
+        self.flows
+    }
+
+    /// Places.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.lines.len() * WAYS
+    }
+
+    /// The hash of a key, for the other verbs.
+    #[inline]
+    pub(crate) fn hash(&self, key: &L::Key) -> u64 {
+        L::hash(&self.keys, key)
+    }
+
+    /// Asks for the line where the flow most likely is.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u64) {
+        prefetch(&raw const self.lines[self.home(hash)]);
+    }
+
+    /// Where the flow is.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, key: &L::Key) -> Option<Place> {
+        let home = self.home(hash);
+        if let Some(way) = self.lines[home].find(key) {
+            return Some(place(home, way));
+        }
+        self.find_beyond(hash, key)
+    }
+
+    fn find_beyond(&self, hash: u64, key: &L::Key) -> Option<Place> {
+        let choices = self.choices(hash);
+        let looked_at = if self.elsewhere > 0 { CHOICES } else { 2 };
+        choices[1..looked_at]
+            .iter()
+            .find_map(|line| Some(place(*line, self.lines[*line].find(key)?)))
+    }
+
+    /// The flow at a place.
+    #[inline]
+    pub(crate) fn get(&self, place: Place) -> Flow {
+        self.lines[place.line as usize].flow(place.way.into())
+    }
+
+    /// Changes the flow at a place; its key stays.
+    #[inline]
+    pub(crate) fn set(&mut self, place: Place, flow: Flow) {
+        self.lines[place.line as usize].set_flow(place.way.into(), flow);
+    }
+
+    /// The affinity that placed the flow at a place; of one that none placed, nothing useful.
+    #[inline]
+    pub(crate) fn cell(&self, place: Place) -> CellId {
+        self.cells[place.line as usize][usize::from(place.way)]
+    }
+
+    /// Remembers a flow that is not in the table. `expired` says what has timed out.
+    pub(crate) fn insert(
+        &mut self,
+        hash: u64,
+        key: &L::Key,
+        flow: Flow,
+        cell: Option<CellId>,
+        expired: impl Fn(Flow) -> bool,
+    ) -> Inserted {
+        let now = flow.seen();
+        let choices = self.choices(hash);
+        let usable = |flow: Flow| flow.is_free() || expired(flow);
+        let found = self
+            .first(&choices, usable)
+            .or_else(|| self.oldest_half_open(&choices, now))
+            .or_else(|| self.make_room(&choices));
+        let Some(place) = found else {
+            return Inserted::NoPlace;
+        };
+        let gone = self.take_out(place, &expired);
+        self.put(place, key, flow, cell.unwrap_or_default());
+        gone.map_or(Inserted::Free(place), |gone| {
+            Inserted::InsteadOf(place, gone)
+        })
+    }
+
+    /// Forgets the flow at a place.
+    pub(crate) fn remove(&mut self, place: Place) -> Option<Gone> {
+        self.take_out(place, &|_| true)
+    }
+
+    /// Sweeps the next `lines` lines: forgets what has timed out and tells `each` of it.
+    pub(crate) fn expire(
+        &mut self,
+        lines: usize,
+        expired: impl Fn(Flow) -> bool,
+        mut each: impl FnMut(Gone),
+    ) {
+        for _ in 0..lines.min(self.lines.len()) {
+            let line = self.sweep;
+            self.sweep = (line + 1) & (self.lines.len() - 1);
+            for way in 0..WAYS {
+                let flow = self.lines[line].flow(way);
+                if !flow.is_free() && expired(flow) {
+                    let gone = self.take_out(place(line, way), &expired);
+                    gone.into_iter().for_each(&mut each);
+                }
+            }
+        }
+    }
+
+    /// How many lines there are to sweep.
+    pub(crate) fn lines(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The flows in one line, with their keys and cells: for those who look from outside.
+    pub(crate) fn line(&self, line: usize) -> impl Iterator<Item = (L::Key, Flow, CellId)> + '_ {
+        (0..WAYS).filter_map(move |way| {
+            let flow = self.lines[line].flow(way);
+            let key = self.lines[line].key(way)?;
+            (!flow.is_free()).then_some((key, flow, self.cells[line][way]))
+        })
+    }
+
+    fn take_out(&mut self, place: Place, expired: &impl Fn(Flow) -> bool) -> Option<Gone> {
+        let flow = self.get(place);
+        if flow.is_free() {
+            return None;
+        }
+        let line = place.line as usize;
+        if let Some(key) = self.lines[line].key(place.way.into()) {
+            let near = self.choices(self.hash(&key));
+            self.elsewhere -= usize::from(!near[..2].contains(&line));
+        }
+        let cell = flow.placement().by_affinity().then(|| self.cell(place));
+        self.set(place, Flow::FREE);
+        self.flows -= 1;
+        Some(Gone {
+            flow,
+            cell,
+            evicted: !expired(flow),
+        })
+    }
+
+    fn first(&self, choices: &[usize; CHOICES], wanted: impl Fn(Flow) -> bool) -> Option<Place> {
+        choices.iter().find_map(|line| {
+            let way = (0..WAYS).find(|way| wanted(self.lines[*line].flow(*way)))?;
+            Some(place(*line, way))
+        })
+    }
+
+    /// Moves a flow near to another of its own lines, and gives its place.
+    fn make_room(&mut self, choices: &[usize; CHOICES]) -> Option<Place> {
+        let (from, to) = choices.iter().find_map(|line| {
+            (0..WAYS).find_map(|way| {
+                let key = self.lines[*line].key(way)?;
+                let others = self.choices(self.hash(&key));
+                Some((place(*line, way), self.first(&others, Flow::is_free)?))
+            })
+        })?;
+        let (key, cell) = (
+            self.lines[from.line as usize].key(from.way.into())?,
+            self.cell(from),
+        );
+        let moved = self.take_out(from, &|_| true)?;
+        self.put(to, &key, moved.flow, cell);
+        Some(from)
+    }
+
+    /// Stores a flow in a free place.
+    fn put(&mut self, place: Place, key: &L::Key, flow: Flow, cell: CellId) {
+        let line = place.line as usize;
+        let near = self.choices(self.hash(key));
+        self.lines[line].set_key(place.way.into(), key);
+        self.set(place, flow);
+        self.cells[line][usize::from(place.way)] = cell;
+        self.flows += 1;
+        self.elsewhere += usize::from(!near[..2].contains(&line));
+    }
+
+    /// The half-open flow near that was seen longest ago.
+    fn oldest_half_open(&self, choices: &[usize; CHOICES], now: Tick) -> Option<Place> {
+        let places = choices
+            .iter()
+            .flat_map(|line| (0..WAYS).map(move |way| place(*line, way)));
+        places
+            .filter(|place| self.get(*place).is_half_open())
+            .max_by_key(|place| now.since(self.get(*place).seen()))
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash do")]
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & (self.lines.len() - 1)
+    }
+
+    fn choices(&self, hash: u64) -> [usize; CHOICES] {
+        let (home, other) = (self.home(hash), self.home(hash.rotate_right(32)));
+        [home, home ^ 1, other, other ^ 1]
+    }
+}
+
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "lines and ways are few enough"
+)]
+fn place(line: usize, way: usize) -> Place {
+    Place {
+        line: line as u32,
+        way: way as u8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        key::{Key4, Ports, Protocol},
+        tables::id::BackendId,
+    };
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn key(client: u32) -> Key4 {
+        Key4 {
+            source: client,
+            destination: 1,
+            ports: Ports::new(1000, 80),
+            protocol: Protocol::Tcp,
+        }
+    }
+
+    fn half_open(backend: u16, seen: Tick) -> Flow {
+        Flow::opened(
+            Protocol::Tcp,
+            BackendId(backend),
+            Placement::Scheduler,
+            seen,
+        )
+    }
+
+    fn established(backend: u16, seen: Tick) -> Flow {
+        half_open(backend, seen).after(TcpEvent::Other, seen)
+    }
+
+    fn insert(table: &mut FlowTable<Line4>, key: &Key4, flow: Flow) -> Inserted {
+        let hash = table.hash(key);
+        table.insert(hash, key, flow, None, |_| false)
+    }
+
+    fn found(table: &FlowTable<Line4>, key: &Key4) -> Option<Flow> {
+        let place = table.find(table.hash(key), key)?;
+        Some(table.get(place))
+    }
+
+    #[test]
+    fn tcp_and_udp_of_one_tuple_are_two_flows() {
+        let mut table: FlowTable<Line4> = FlowTable::new(8);
+        insert(&mut table, &key(1), half_open(3, Tick(0)));
+        let udp = Key4 {
+            protocol: Protocol::Udp,
+            ..key(1)
+        };
+        assert_eq!(found(&table, &udp), None);
+        assert_eq!(
+            found(&table, &key(1)).map(Flow::backend),
+            Some(BackendId(3))
+        );
+    }
+
+    #[test]
+    fn a_flood_of_half_open_flows_pushes_out_no_established_one() {
+        let mut table: FlowTable<Line4> = FlowTable::new(512);
+        let kept: Vec<u32> = (0..256)
+            .filter(|client| {
+                let inserted = insert(&mut table, &key(*client), established(1, Tick(1)));
+                inserted != Inserted::NoPlace
+            })
+            .collect();
+        assert!(kept.len() > 250);
+        for client in 1000..100_000 {
+            insert(&mut table, &key(client), half_open(2, Tick(2)));
+        }
+        assert_eq!(table.len(), table.capacity());
+        for client in kept {
+            assert_eq!(
+                found(&table, &key(client)).map(Flow::backend),
+                Some(BackendId(1))
+            );
+        }
+    }
+
+    #[test]
+    fn full_of_established_flows_there_is_no_place() {
+        let mut table: FlowTable<Line4> = FlowTable::new(8);
+        let refused = (0..1000)
+            .filter(|client| {
+                insert(&mut table, &key(*client), established(1, Tick(0))) == Inserted::NoPlace
+            })
+            .count();
+        assert_eq!(table.len(), table.capacity());
+        assert_eq!(refused, 1000 - table.capacity());
+    }
+
+    #[test]
+    fn nominal_capacity_finds_a_place_for_every_flow() {
+        let flows = if cfg!(miri) { 64 } else { 100_000 };
+        let mut table: FlowTable<Line4> = FlowTable::new(flows as usize);
+        for client in 0..flows {
+            assert_ne!(
+                insert(&mut table, &key(client), established(1, Tick(0))),
+                Inserted::NoPlace
+            );
+        }
+    }
+
+    #[test]
+    fn a_sweep_forgets_what_timed_out_and_says_so() {
+        let mut table: FlowTable<Line4> = FlowTable::new(64);
+        insert(&mut table, &key(1), established(1, Tick(0)));
+        insert(&mut table, &key(2), established(2, Tick(9)));
+        let mut gone = Vec::new();
+        let lines = table.lines();
+        table.expire(
+            lines,
+            |flow| Tick(10).since(flow.seen()) > 5,
+            |it| gone.push(it),
+        );
+        assert_eq!(
+            gone.iter()
+                .map(|it| it.flow.backend().0)
+                .collect::<Vec<_>>(),
+            [1]
+        );
+        assert!(!gone[0].evicted);
+        assert_eq!((table.len(), found(&table, &key(1))), (1, None));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u32, u16),
+        Remove(u32),
+        Sweep(usize, u16),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            3 => (0_u32..60, 0_u16..100).prop_map(|(client, backend)| Step::Insert(client, backend)),
+            1 => (0_u32..60).prop_map(Step::Remove),
+            1 => (0_usize..20, 0_u16..100).prop_map(|(lines, backend)| Step::Sweep(lines, backend)),
+        ];
+        prop::collection::vec(step, 1..200)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 128 }, ..ProptestConfig::default() })]
+        #[test]
+        fn it_agrees_with_a_map_after_every_step(steps in steps()) {
+            // Small enough that flows live elsewhere than in their first two lines.
+            let mut table: FlowTable<Line4> = FlowTable::new(32);
+            let mut oracle: BTreeMap<u32, u16> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Insert(client, backend) if !oracle.contains_key(&client) => {
+                        if insert(&mut table, &key(client), established(backend, Tick(0))) != Inserted::NoPlace {
+                            oracle.insert(client, backend);
+                        }
+                    }
+                    Step::Insert(client, backend) => {
+                        let place = table.find(table.hash(&key(client)), &key(client)).unwrap();
+                        table.set(place, established(backend, Tick(0)));
+                        oracle.insert(client, backend);
+                    }
+                    Step::Remove(client) => {
+                        if let Some(place) = table.find(table.hash(&key(client)), &key(client)) {
+                            table.remove(place);
+                        }
+                        oracle.remove(&client);
+                    }
+                    Step::Sweep(lines, below) => {
+                        let (mut gone, before) = (0, oracle.len());
+                        table.expire(lines, |flow| flow.backend().0 < below, |_| gone += 1);
+                        oracle.retain(|client, backend| {
+                            *backend >= below || found(&table, &key(*client)).is_some()
+                        });
+                        prop_assert_eq!(oracle.len(), before - gone);
+                    }
+                }
+                prop_assert_eq!(table.len(), oracle.len());
+                for client in 0..60 {
+                    let backend = found(&table, &key(client)).map(|flow| flow.backend().0);
+                    prop_assert_eq!(backend, oracle.get(&client).copied());
+                }
+            }
+        }
+    }
+}

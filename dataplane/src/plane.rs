@@ -1,0 +1,196 @@
+//! Where the planes meet: the tables that are published, the counters that come back, the
+//! questions that a worker answers between two bursts, and the seat from which a worker is started.
+
+use crate::{
+    clock::Millis,
+    counters::{Counters, CountersView},
+    rcu::{self, Generation, Limbo, Published, Publisher, Reader, Retired},
+    tables::{
+        Tables, TablesError, TablesSpec,
+        affinity::{AffinityTable, AffinityWriter, affinities},
+        id::BackendId,
+    },
+};
+use crossbeam_queue::ArrayQueue;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+pub use crate::inspect::{Answer, FlowFilter, FlowView, Question};
+
+/// Questions that may wait for one worker.
+const QUESTIONS: usize = 4;
+
+/// What a worker and the control thread share besides what is published.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) counters: Counters,
+    pub(crate) questions: ArrayQueue<Question>,
+    pub(crate) answers: ArrayQueue<Answer>,
+    pub(crate) stop: AtomicBool,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self {
+            counters: Counters::new(),
+            questions: ArrayQueue::new(QUESTIONS),
+            answers: ArrayQueue::new(QUESTIONS),
+            stop: AtomicBool::new(false),
+        }
+    }
+}
+
+/// What a worker is made of, to be moved to its thread.
+#[derive(Debug)]
+pub struct Seat {
+    pub(crate) reader: Reader,
+    pub(crate) tables: Arc<Published<Arc<Tables>>>,
+    pub(crate) affinities: Arc<AffinityTable>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) place: usize,
+}
+
+/// The control plane's side: writes the tables, reads the counters, asks and stops the workers.
+#[derive(Debug)]
+pub struct Writer {
+    publisher: Publisher,
+    published: Arc<Published<Arc<Tables>>>,
+    tables: Arc<Tables>,
+    old_tables: Limbo<Retired<Arc<Tables>>>,
+    affinities: AffinityWriter,
+    desks: Vec<Arc<Desk>>,
+}
+
+/// What the control plane sees of one worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// The generation that it has passed; `None` once it has stopped.
+    pub seen: Option<Generation>,
+    /// Its counters.
+    pub counters: CountersView,
+}
+
+/// Makes the tables of a data plane with `workers` workers and room for `capacity` affinities.
+pub fn data_plane(
+    spec: &TablesSpec,
+    workers: usize,
+    capacity: usize,
+) -> Result<(Writer, Vec<Seat>), TablesError> {
+    let tables = Arc::new(Tables::build(spec, None)?);
+    let (publisher, readers) = rcu::domain(workers);
+    let (affinity_table, writer) = affinities(publisher.domain(), capacity);
+    let shared = Arc::new(Published::new(publisher.domain(), Arc::clone(&tables)));
+    let desks: Vec<_> = readers.iter().map(|_| Arc::new(Desk::new())).collect();
+    let seats = readers.into_iter().zip(&desks).enumerate();
+    let seats = seats.map(|(place, (reader, desk))| Seat {
+        reader,
+        tables: Arc::clone(&shared),
+        affinities: Arc::clone(&affinity_table),
+        desk: Arc::clone(desk),
+        place,
+    });
+    let seats = seats.collect();
+    let writer = Writer {
+        old_tables: Limbo::new(publisher.domain()),
+        publisher,
+        published: shared,
+        tables,
+        affinities: writer,
+        desks,
+    };
+    Ok((writer, seats))
+}
+
+impl Writer {
+    /// The tables that were published last.
+    #[must_use]
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Builds tables from a new description and swaps them in; on an error nothing has changed.
+    pub fn set_tables(&mut self, spec: &TablesSpec) -> Result<(), TablesError> {
+        self.tables = Arc::new(Tables::build(spec, Some(&self.tables))?);
+        let old = self.published.replace(Arc::clone(&self.tables));
+        self.old_tables.retire(old);
+        Ok(())
+    }
+
+    /// The affinity table, to change.
+    pub fn affinities_mut(&mut self) -> &mut AffinityWriter {
+        &mut self.affinities
+    }
+
+    /// The affinity table.
+    #[must_use]
+    pub fn affinities(&self) -> &AffinityWriter {
+        &self.affinities
+    }
+
+    /// Ends one turn's changes: from here on every packet that arrives is routed by them (contract
+    /// rule S1). Takes back what every worker has passed; waits for none.
+    pub fn publish(&mut self) -> Generation {
+        let generation = self.publisher.advance();
+        self.reclaim();
+        generation
+    }
+
+    /// Takes back the memory that every worker has passed.
+    pub fn reclaim(&mut self) {
+        let passed = self.publisher.passed();
+        self.affinities.reclaim(passed);
+        while let Some(old) = self.old_tables.reclaim(passed) {
+            drop(old);
+        }
+    }
+
+    /// Every worker's progress and counters.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerView> {
+        let seen = self.publisher.seen().into_iter().zip(&self.desks);
+        seen.map(|(seen, desk)| WorkerView {
+            seen,
+            counters: desk.counters.view(),
+        })
+        .collect()
+    }
+
+    /// Live flows of a backend, over all workers.
+    #[must_use]
+    pub fn backend_flows(&self, backend: BackendId) -> u64 {
+        let desks = self.desks.iter();
+        desks
+            .map(|desk| desk.counters.backend_flows(backend).get())
+            .fold(0, u64::wrapping_add)
+    }
+
+    /// Puts a question to a worker; gives it back where too many wait already.
+    pub fn ask(&self, worker: usize, question: Question) -> Result<(), Question> {
+        self.desks[worker].questions.push(question)
+    }
+
+    /// An answer of a worker, if there is one. Answers come in the order of the questions.
+    #[must_use]
+    pub fn answer(&self, worker: usize) -> Option<Answer> {
+        self.desks[worker].answers.pop()
+    }
+
+    /// Tells every worker to send what it holds and stop.
+    pub fn stop(&self) {
+        for desk in &self.desks {
+            desk.stop.store(true, Ordering::Release);
+        }
+    }
+
+    /// Which backend a new flow would get, and why.
+    #[must_use]
+    pub fn explain(
+        &self,
+        packet: &crate::explain::Packet,
+        now: Millis,
+    ) -> crate::explain::Explanation {
+        crate::explain::explain(&self.tables, &self.affinities, packet, now)
+    }
+}

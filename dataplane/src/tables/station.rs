@@ -1,0 +1,151 @@
+//! The forwarder's own place on its links: MAC and IP addresses of ports, gateways, VIPs.
+
+use super::{id::PortId, neighbour::Neighbours};
+use crate::{
+    tables::affinity::source::{mask4, mask6},
+    wire::ethernet::Mac,
+};
+use std::net::IpAddr;
+
+/// A port as the control plane describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSpec {
+    /// Its MAC address.
+    pub mac: Mac,
+    /// The VLAN whose frames it takes and sends (IEEE 802.1Q); untagged otherwise.
+    pub vlan: Option<u16>,
+    /// Its addresses, with the prefix length of their subnets.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// The default gateways, at most one per family.
+    pub gateways: Vec<IpAddr>,
+    /// Neighbours whose MAC address is given and not asked for.
+    pub neighbours: Vec<(IpAddr, Mac)>,
+}
+
+/// The way to an address: out of a port, to a next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) port: PortId,
+    pub(crate) next_hop: IpAddr,
+}
+
+/// One port's place on its link.
+#[derive(Debug)]
+pub(crate) struct Station {
+    pub(crate) spec: PortSpec,
+}
+
+/// One port's place, with what all ports answer for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PortStation<'a> {
+    pub(crate) spec: &'a PortSpec,
+    pub(crate) stations: &'a Stations,
+}
+
+/// All ports' places, and the VIPs that each of them answers for.
+#[derive(Debug)]
+pub(crate) struct Stations {
+    ports: Vec<Station>,
+    /// Sorted; ARP, NDP and ping look here, no packet of a flow does.
+    ours: Vec<IpAddr>,
+}
+
+impl Stations {
+    pub(crate) fn new(
+        ports: &[PortSpec],
+        vips: impl Iterator<Item = IpAddr>,
+        neighbours: &mut Neighbours,
+    ) -> Self {
+        let own = ports.iter().flat_map(|port| &port.addresses);
+        let mut ours: Vec<IpAddr> = own.map(|(address, _)| *address).chain(vips).collect();
+        ours.sort_unstable();
+        ours.dedup();
+        for (id, port) in super::port_ids(ports.len()).zip(ports) {
+            for gateway in &port.gateways {
+                neighbours.intern(*gateway, id);
+            }
+            for (address, mac) in &port.neighbours {
+                neighbours.fix(*address, id, *mac);
+            }
+        }
+        let ports = ports.iter().map(|spec| Station { spec: spec.clone() });
+        Self {
+            ports: ports.collect(),
+            ours,
+        }
+    }
+
+    /// One port's place.
+    #[inline]
+    pub(crate) fn get(&self, port: PortId) -> &Station {
+        &self.ports[port.index()]
+    }
+
+    /// One port's place, with what all ports answer for.
+    pub(crate) fn on(&self, port: PortId) -> PortStation<'_> {
+        PortStation {
+            spec: &self.get(port).spec,
+            stations: self,
+        }
+    }
+
+    /// Every address that the forwarder answers for.
+    pub(crate) fn ours(&self) -> &[IpAddr] {
+        &self.ours
+    }
+
+    /// Whether a port is where an address is to be announced: its own, and the VIPs.
+    pub(crate) fn announces(&self, port: PortId, address: IpAddr) -> bool {
+        let of = |station: &Station| {
+            station
+                .spec
+                .addresses
+                .iter()
+                .any(|(own, _)| *own == address)
+        };
+        of(self.get(port)) || !self.ports.iter().any(of)
+    }
+
+    /// Whether ARP, NDP and ping for this address are answered.
+    pub(crate) fn is_ours(&self, address: IpAddr) -> bool {
+        self.ours.binary_search(&address).is_ok()
+    }
+
+    /// The way to an address on one of the links (direct server return reaches no further).
+    pub(crate) fn link_to(&self, address: IpAddr) -> Option<Route> {
+        let ports = super::port_ids(self.ports.len()).zip(&self.ports);
+        let mut on_link = ports.filter(|(_, station)| station.is_on_link(address));
+        on_link.next().map(|(port, _)| Route {
+            port,
+            next_hop: address,
+        })
+    }
+}
+
+impl Station {
+    fn is_on_link(&self, address: IpAddr) -> bool {
+        let mut subnets = self.spec.addresses.iter();
+        subnets.any(|(own, prefix)| same_subnet(*own, address, *prefix))
+    }
+
+    /// The port's address to speak from to `to`: one on its subnet, else any of its family.
+    pub(crate) fn address_towards(&self, to: IpAddr) -> Option<IpAddr> {
+        let of_family = || {
+            let own = self.spec.addresses.iter();
+            own.filter(|(own, _)| own.is_ipv4() == to.is_ipv4())
+        };
+        of_family()
+            .find(|(own, prefix)| same_subnet(*own, to, *prefix))
+            .or_else(|| of_family().next())
+            .map(|(own, _)| *own)
+    }
+}
+
+/// Whether two addresses are in one subnet of this prefix length.
+pub(crate) fn same_subnet(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()) & mask4(prefix) == 0,
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()) & mask6(prefix) == 0,
+        _ => false,
+    }
+}
