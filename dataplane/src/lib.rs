@@ -14,15 +14,14 @@ pub mod port;
 pub mod tables;
 pub mod worker;
 
-#[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzzing;
-
 mod answer;
 mod classify;
 mod counters;
 mod flow_table;
 mod forward;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod held;
 mod inspect;
