@@ -67,6 +67,7 @@ fn port_spec(port: &config::Port, view: &PortView) -> PortSpec {
             .map(|own| (own.address, own.prefix_length))
             .collect(),
         gateways: v4.into_iter().chain(v6).collect(),
+        neighbours: Vec::new(),
     }
 }
 
