@@ -84,7 +84,7 @@ counters! {
     held "packets that wait for a MAC address now";
     originated "packets made by the forwarder itself: ARP, NDP, and answers sent in place of a request";
     received_bytes "bytes of the packets taken from the ports";
-    forwarded_bytes "bytes of the packets sent to backends";
+    forwarded_bytes "bytes of the packets rewritten for backends";
     flows_by_affinity "new flows placed by an affinity";
     flows_by_scheduler "new flows placed by the scheduler";
     fallback_down "new flows whose affinity's owner was down";
@@ -137,7 +137,7 @@ impl Counters {
             let before = self.sequence.load(Ordering::Acquire);
             let view = self.read();
             fence(Ordering::Acquire);
-            if before % 2 == 0 && before == self.sequence.load(Ordering::Relaxed) {
+            if before.is_multiple_of(2) && before == self.sequence.load(Ordering::Relaxed) {
                 return view;
             }
             std::hint::spin_loop();

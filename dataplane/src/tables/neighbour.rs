@@ -7,6 +7,7 @@
 
 use super::id::{NeighbourId, PortId};
 use crate::{
+    answer::Learned,
     clock::Millis,
     sync::{AtomicU64, Ordering},
     wire::ethernet::Mac,
@@ -17,7 +18,7 @@ use std::net::IpAddr;
 pub(crate) const RENEW_MS: u64 = 30_000;
 /// An answer that was not renewed is given up when it is this old.
 pub(crate) const GIVE_UP_MS: u64 = 35_000;
-/// Between two questions about one neighbour, in milliseconds (RFC 4861 RETRANS_TIMER).
+/// Between two questions about one neighbour, in milliseconds (RFC 4861 section 10).
 pub(crate) const ASK_AGAIN_MS: u64 = 1000;
 /// The same for the first questions, so that a start is quick.
 pub(crate) const ASK_FIRST_MS: u64 = 200;
@@ -86,17 +87,29 @@ impl Neighbour {
     #[inline]
     pub(crate) fn mac(&self) -> Option<Mac> {
         let word = self.mac.load(Ordering::Relaxed);
-        let [_, _, a, b, c, d, e, f] = word.to_be_bytes();
-        (word & RESOLVED != 0).then_some(Mac([a, b, c, d, e, f]))
+        let mut mac = [0; 6];
+        mac.copy_from_slice(&word.to_be_bytes()[2..]);
+        (word & RESOLVED != 0).then_some(Mac(mac))
     }
 
-    /// It answered from `mac`.
-    pub(crate) fn learn(&self, mac: Mac, now: Millis) {
-        let [a, b, c, d, e, f] = mac.0;
-        let word = u64::from_be_bytes([0, 0, a, b, c, d, e, f]) | RESOLVED;
+    /// A neighbour says where it is. A claim that answers no question is used, and asked about at
+    /// once; one that may not replace another address does not (RFC 4861 section 7.2.5).
+    pub(crate) fn learn(&self, learned: &Learned, now: Millis) {
+        let known = self.mac();
+        if known.is_some_and(|known| known != learned.mac) && !learned.replaces {
+            return;
+        }
+        let mut bytes = [0; 8];
+        bytes[2..].copy_from_slice(&learned.mac.0);
+        let word = u64::from_be_bytes(bytes) | RESOLVED;
+        if learned.is_answer {
+            self.confirmed_ms.store(now.0, Ordering::Relaxed);
+            self.questions.store(0, Ordering::Relaxed);
+        } else if known != Some(learned.mac) {
+            let stale = now - RENEW_MS;
+            self.confirmed_ms.store(stale.0, Ordering::Relaxed);
+        }
         self.mac.store(word, Ordering::Relaxed);
-        self.confirmed_ms.store(now.0, Ordering::Relaxed);
-        self.questions.store(0, Ordering::Relaxed);
     }
 
     /// Whether there is something to ask at `now`; counts as asked. Gives up an answer that is too
@@ -166,8 +179,14 @@ impl Neighbours {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: NeighbourId) -> &Neighbour {
         &self.0[id.index()]
+    }
+
+    /// The next hop at a place below [`Neighbours::len`].
+    pub(crate) fn at(&self, place: usize) -> &Neighbour {
+        &self.0[place]
     }
 
     /// The next hop with this address behind this port.
@@ -177,8 +196,8 @@ impl Neighbours {
             .find(|it| it.address == address && it.port == port)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Neighbour> {
-        self.0.iter()
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// What an operator sees.
@@ -192,9 +211,42 @@ mod tests {
     use super::*;
 
     const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn heard(mac: Mac, is_answer: bool, replaces: bool) -> Learned {
+        Learned {
+            address: ADDRESS,
+            mac,
+            is_answer,
+            replaces,
+        }
+    }
+
+    fn answer() -> Learned {
+        heard(MAC, true, true)
+    }
+
+    #[test]
+    fn a_claim_is_used_and_asked_about_at_once() {
+        let neighbour = neighbour();
+        let now = Millis(100_000);
+        neighbour.learn(&heard(MAC, false, true), now);
+        assert_eq!(neighbour.mac(), Some(MAC));
+        assert_eq!(neighbour.due(now), Some(Question::Station(MAC)));
+    }
+
+    #[test]
+    fn only_a_claim_that_may_replace_does() {
+        let (neighbour, other) = (neighbour(), Mac([2, 0, 0, 0, 0, 8]));
+        neighbour.learn(&answer(), Millis(100_000));
+        neighbour.learn(&heard(other, true, false), Millis(100_000));
+        assert_eq!(neighbour.mac(), Some(MAC));
+        neighbour.learn(&heard(other, true, true), Millis(100_000));
+        assert_eq!(neighbour.mac(), Some(other));
+    }
 
     fn neighbour() -> Neighbour {
-        Neighbour::new("192.0.2.1".parse().unwrap(), PortId(0))
+        Neighbour::new(ADDRESS, PortId(0))
     }
 
     #[test]
@@ -203,7 +255,7 @@ mod tests {
         assert_eq!(neighbour.due(Millis(1000)), Some(Question::Anybody));
         assert_eq!(neighbour.due(Millis(1001)), None);
         assert_eq!(neighbour.due(Millis(1200)), Some(Question::Anybody));
-        neighbour.learn(MAC, Millis(1300));
+        neighbour.learn(&answer(), Millis(1300));
         assert_eq!(neighbour.mac(), Some(MAC));
         assert_eq!(neighbour.due(Millis(2300)), None);
     }
@@ -218,7 +270,7 @@ mod tests {
     #[test]
     fn it_renews_an_answer_and_gives_up_an_old_one() {
         let neighbour = neighbour();
-        neighbour.learn(MAC, Millis(1000));
+        neighbour.learn(&answer(), Millis(1000));
         assert_eq!(
             neighbour.due(Millis(1000 + RENEW_MS)),
             Some(Question::Station(MAC))

@@ -33,6 +33,13 @@ pub(crate) struct Station {
     pub(crate) spec: PortSpec,
 }
 
+/// One port's place, with what all ports answer for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PortStation<'a> {
+    pub(crate) spec: &'a PortSpec,
+    pub(crate) stations: &'a Stations,
+}
+
 /// All ports' places, and the VIPs that each of them answers for.
 #[derive(Debug)]
 pub(crate) struct Stations {
@@ -67,6 +74,31 @@ impl Stations {
     #[inline]
     pub(crate) fn get(&self, port: PortId) -> &Station {
         &self.ports[port.index()]
+    }
+
+    /// One port's place, with what all ports answer for.
+    pub(crate) fn on(&self, port: PortId) -> PortStation<'_> {
+        PortStation {
+            spec: &self.get(port).spec,
+            stations: self,
+        }
+    }
+
+    /// Every address that the forwarder answers for.
+    pub(crate) fn ours(&self) -> &[IpAddr] {
+        &self.ours
+    }
+
+    /// Whether a port is where an address is to be announced: its own, and the VIPs.
+    pub(crate) fn announces(&self, port: PortId, address: IpAddr) -> bool {
+        let of = |station: &Station| {
+            station
+                .spec
+                .addresses
+                .iter()
+                .any(|(own, _)| *own == address)
+        };
+        of(self.get(port)) || !self.ports.iter().any(of)
     }
 
     /// Whether ARP, NDP and ping for this address are answered.

@@ -36,10 +36,12 @@ impl Checksum {
         Sum(sum).checksum()
     }
 
-    /// As UDP sends it: a computed zero is sent as all ones (RFC 768).
+    /// Zero written as all ones, which is the same sum and right for every receiver. UDP needs it,
+    /// where zero says that there is none (RFC 768), and so does what may be all zeros after a
+    /// [`Checksum::replace`].
     #[inline]
     #[must_use]
-    pub(crate) fn for_udp(self) -> Self {
+    pub(crate) fn nonzero(self) -> Self {
         if self == Self::NONE {
             Self([0xff; 2])
         } else {
@@ -145,7 +147,7 @@ mod tests {
         let new = Sum::default().word(0x3285);
         let checksum = Checksum(0xdd2f_u16.to_be_bytes()).replace(old, new);
         assert_eq!(value(checksum), 0);
-        assert_eq!(value(checksum.for_udp()), 0xffff);
+        assert_eq!(value(checksum.nonzero()), 0xffff);
     }
 
     #[test]
@@ -192,7 +194,7 @@ mod tests {
             let len = u16::try_from(payload.len()).unwrap();
             let mut udp = UdpHeader { source_port: ports.0, destination_port: ports.1, length: 8 + len, checksum: 0 };
             let pseudo = Sum::pseudo4(from4, to4, 17, 8 + len);
-            let ours = pseudo.bytes(&udp.to_bytes()).bytes(&payload).checksum().for_udp();
+            let ours = pseudo.bytes(&udp.to_bytes()).bytes(&payload).checksum().nonzero();
             udp.checksum = udp.calc_checksum_ipv4_raw(from4, to4, &payload).unwrap();
             prop_assert_eq!(value(ours), udp.checksum);
 

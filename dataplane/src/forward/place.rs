@@ -1,0 +1,234 @@
+//! New flows: an affinity decides, or the scheduler does (contract rules R2 and R3).
+
+use super::{
+    Verdict, View,
+    follow::{self, NewFlows, event_of},
+    path::PathKey,
+};
+use crate::{
+    classify::classify,
+    counters::Counters,
+    fate::Fate,
+    flow_table::{Flow, Gone, Inserted, Placement, TcpEvent, Tick},
+    key::Protocol,
+    parse::Packet,
+    port::BURST,
+    tables::{
+        Tables,
+        affinity::{AffinityTable, CellId, Hit, Hits},
+        backend::BackendState,
+        id::BackendId,
+        service::{OnBackendDown, Refresh, Service},
+    },
+    worker::Own,
+};
+use arrayvec::ArrayVec;
+
+/// Affinities shorter than this are looked at with every packet, in milliseconds.
+const SHORT_MS: u32 = 120_000;
+
+/// Who gets a new flow, and by whose decision.
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    backend: BackendId,
+    placement: Placement,
+    cell: Option<CellId>,
+}
+
+/// A new flow with its service.
+type Candidates<'a, K> = ArrayVec<(follow::New<K>, &'a Service), BURST>;
+
+/// Places the flows of these packets.
+pub(crate) fn new_flows<F, K: PathKey>(new: &NewFlows<K>, view: View<'_>, own: &mut Own<F>) {
+    if new.is_empty() {
+        return;
+    }
+    let candidates = classify_all(new, view, own);
+    let hits = affinities_of(&candidates, view);
+    for ((new, service), hit) in candidates.iter().zip(hits) {
+        let verdict = place(new, service, hit, view, own);
+        own.findings
+            .decide(new.index, verdict.map_or_else(Verdict::Done, Verdict::To));
+    }
+}
+
+fn classify_all<'a, F, K: PathKey>(
+    new: &NewFlows<K>,
+    view: View<'a>,
+    own: &mut Own<F>,
+) -> Candidates<'a, K> {
+    let mut candidates = Candidates::new();
+    for new in new {
+        match classify(&new.packet.key, &view.tables.services) {
+            Ok(service) => candidates.push((*new, service)),
+            Err(fate) => own.findings.decide(new.index, Verdict::Done(fate)),
+        }
+    }
+    candidates
+}
+
+/// The affinity of each candidate; of a service whose switch is off, none.
+fn affinities_of<K: PathKey>(candidates: &Candidates<'_, K>, view: View<'_>) -> Hits {
+    let queries: ArrayVec<_, BURST> = candidates
+        .iter()
+        .map(|(new, service)| new.packet.key.query(service.spec.id))
+        .collect();
+    let mut hits = Hits::new();
+    K::lookup(view.affinities, view.guard, view.now, &queries, &mut hits);
+    for (hit, (_, service)) in hits.iter_mut().zip(candidates) {
+        if !service.spec.affinity {
+            *hit = None;
+        }
+    }
+    hits
+}
+
+/// Places one flow, unless an earlier packet of this burst has placed it.
+fn place<F, K: PathKey>(
+    new: &follow::New<K>,
+    service: &Service,
+    hit: Option<Hit>,
+    view: View<'_>,
+    own: &mut Own<F>,
+) -> Result<BackendId, Fate> {
+    let packet = &new.packet;
+    let flows = K::flows(&mut own.flows);
+    let mut moved = false;
+    if let Some(known) = flows.find(new.hash, &packet.key) {
+        if let Some((flow, place)) = follow::follow(flows, known, packet, view) {
+            follow::note_refresh(flows, place, flow, new.index, view, &mut own.findings);
+            return Ok(flow.backend());
+        }
+        moved = !flows.get(known).is_over();
+        let dropped = moved && drops_mid_stream(packet, flows.get(known), service, view.tables);
+        follow::forget::<F, K>(known, view, own);
+        if dropped {
+            return Err(Fate::BackendDown);
+        }
+    }
+    let choice = choose(&packet.key, service, hit, view, own)?;
+    own.desk.counters.flows_moved.add(u64::from(moved));
+    remember(new, service, choice, view, own);
+    Ok(choice.backend)
+}
+
+/// Whether a packet from the middle of a connection whose backend is down is to be dropped
+/// (contract rule R9); a SYN opens a new flow in any case.
+fn drops_mid_stream<K: PathKey>(
+    packet: &Packet<K>,
+    flow: Flow,
+    service: &Service,
+    tables: &Tables,
+) -> bool {
+    let opens = packet.key.protocol() == Protocol::Udp || event_of(packet) == TcpEvent::Syn;
+    let down = tables
+        .backend(flow.backend())
+        .is_some_and(|it| it.state == BackendState::Down);
+    !opens && down && service.spec.on_backend_down == OnBackendDown::Drop
+}
+
+/// The affinity's owner, if there is one that takes it; else the scheduler's choice.
+fn choose<F, K: PathKey>(
+    key: &K,
+    service: &Service,
+    hit: Option<Hit>,
+    view: View<'_>,
+    own: &mut Own<F>,
+) -> Result<Choice, Fate> {
+    if let Some(hit) = hit {
+        match view.tables.backend(hit.owner).map(|it| it.state) {
+            Some(state) if state.takes_affinities() => {
+                return Ok(by_affinity(hit, service, view.affinities));
+            }
+            Some(BackendState::Down) if service.spec.on_backend_down == OnBackendDown::Drop => {
+                return Err(Fate::BackendDown);
+            }
+            Some(BackendState::Down) => own.desk.counters.fallback_down.add(1),
+            Some(_) => own.desk.counters.fallback_disabled.add(1),
+            None => own.desk.counters.fallback_removed.add(1),
+        }
+    }
+    let turn = &mut own.turns[service.spec.id.index()];
+    let (_, backend) = service.slots.choose(key, turn).ok_or(Fate::NoBackend)?;
+    Ok(Choice {
+        backend,
+        placement: Placement::Scheduler,
+        cell: None,
+    })
+}
+
+fn by_affinity(hit: Hit, service: &Service, affinities: &AffinityTable) -> Choice {
+    let short = affinities.cell(hit.cell).duration_ms() < SHORT_MS;
+    let placement = match service.spec.refresh {
+        Refresh::Packet if short => Placement::AffinityRefreshedOften,
+        Refresh::Packet => Placement::AffinityRefreshed,
+        Refresh::Connection | Refresh::Never => Placement::Affinity,
+    };
+    Choice {
+        backend: hit.owner,
+        placement,
+        cell: Some(hit.cell),
+    }
+}
+
+/// Remembers the flow, where it is one that goes on, and counts it.
+fn remember<F, K: PathKey>(
+    new: &follow::New<K>,
+    service: &Service,
+    choice: Choice,
+    view: View<'_>,
+    own: &mut Own<F>,
+) {
+    let counters = &own.desk.counters;
+    let event = event_of(&new.packet);
+    if matches!(event, TcpEvent::Rst | TcpEvent::Fin) {
+        return;
+    }
+    let key = &new.packet.key;
+    let flow = Flow::opened(key.protocol(), choice.backend, choice.placement, view.tick);
+    let expired = |flow: Flow| is_expired(flow, view.tables, view.tick);
+    let flows = K::flows(&mut own.flows);
+    match flows.insert(new.hash, key, flow, choice.cell, expired) {
+        Inserted::NoPlace => counters.flows_unremembered.add(1),
+        Inserted::Free(_) => counters.backend_flows(choice.backend).add(1),
+        Inserted::InsteadOf(_, gone) => {
+            account_gone(gone, view.affinities, counters);
+            counters.backend_flows(choice.backend).add(1);
+        }
+    }
+    match choice.cell {
+        None => counters.flows_by_scheduler.add(1),
+        Some(cell) => {
+            counters.flows_by_affinity.add(1);
+            view.affinities.cell(cell).placed(view.now);
+            let owner = view.tables.backend(choice.backend);
+            let extends = owner.is_some_and(|it| it.state.extends_affinities());
+            if extends && service.spec.refresh != Refresh::Never {
+                own.findings.refreshes.push((new.index, cell));
+            }
+        }
+    }
+}
+
+/// Whether a flow has not been seen for longer than its state and service allow, or its service is
+/// gone.
+pub(crate) fn is_expired(flow: Flow, tables: &Tables, now: Tick) -> bool {
+    let service = tables
+        .backend(flow.backend())
+        .and_then(|backend| tables.services.get(backend.service));
+    service
+        .is_none_or(|service| now.since(flow.seen()) > flow.timeout_s(service.spec.flow_timeout_s))
+}
+
+/// Counts a flow that is no longer remembered.
+pub(crate) fn account_gone(gone: Gone, affinities: &AffinityTable, counters: &Counters) {
+    counters.backend_flows(gone.flow.backend()).subtract(1);
+    if let Some(cell) = gone.cell {
+        affinities.cell(cell).flow_gone(cell.generation);
+    }
+    if gone.evicted {
+        counters.flows_evicted.add(1);
+    } else {
+        counters.flows_expired.add(1);
+    }
+}
