@@ -24,6 +24,18 @@ die() {
     exit 1
 }
 
+# usage TEXT: what is wrong with the arguments.
+usage() {
+    note "${0##*/}: $1; see scripts/${0##*/} --help"
+    exit 2
+}
+
+# show_help: the comment at the head of the script.
+show_help() {
+    sed -n '2,/^set/{/^set/d;s/^# \?//;p}' "$0"
+    exit
+}
+
 # wait_until SECONDS COMMAND...: repeats the command until it succeeds; fails after so many seconds.
 wait_until() {
     local deadline=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))

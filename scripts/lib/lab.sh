@@ -155,12 +155,22 @@ labs_clean() {
     done
 }
 
-# show_logs [LINES]: the end of every log of the lab, on standard error.
+# show_logs LINES: the end of every log of the lab, on standard error.
 show_logs() {
     local log
     for log in "$LAB"/*.log; do
         [[ -s $log ]] || continue
         printf '%s--- %s%s\n' "$BOLD" "${log##*/}" "$PLAIN" >&2
-        tail -n "${1:-15}" "$log" >&2
+        tail -n "$1" "$log" >&2
     done
+}
+
+# end_with COMMAND: calls it with the exit status when this script ends, also by ^C, TERM or a
+# terminal that is gone. Once it has begun it goes on to its end.
+end_with() {
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    trap 'exit 129' HUP
+    # shellcheck disable=SC2064 # the command is known now
+    trap "ended=\$?; trap '' INT TERM HUP; set +e; $1 \$ended" EXIT
 }

@@ -1,6 +1,13 @@
 # shellcheck shell=bash
 # The programs in a lab: tetherd on the forwarder, the shop on three servers, tetherctl.
 
+# build_release: tetherd, tetherctl and the shop, as users have them.
+build_release() {
+    note "building tetherd, tetherctl and the shop"
+    cargo build --release --manifest-path "$ROOT/Cargo.toml" -p tether-controlplane -p tether-ctl >&2
+    cargo build --release --manifest-path "$ROOT/Cargo.toml" -p tether-client --example shop >&2
+}
+
 # last_core: the last one that this script may run on, for the worker.
 last_core() { taskset -cp $$ | sed 's/.*[^0-9]//'; }
 
@@ -10,7 +17,7 @@ vdev() {
         # blocksz is a page: larger ones may not be had without gaps in memory.
         af_packet) echo "net_af_packet0,iface=data,blocksz=4096,framesz=2048,framecnt=512,qpairs=1" ;;
         af_xdp) echo "net_af_xdp0,iface=data,start_queue=0,queue_count=1" ;;
-        *) die "no port driver $1: af_packet or af_xdp" ;;
+        *) usage "no port driver \"$1\": af_packet or af_xdp" ;;
     esac
 }
 
@@ -19,20 +26,20 @@ eal_arguments() {
     printf '%s\n' --no-pci --no-huge -m 512 "--file-prefix=${LAB##*/}" "--vdev=$(vdev "$1")"
 }
 
-# write_configuration DRIVER: $LAB/tether.toml.
+# write_configuration DRIVER IDLE: $LAB/tether.toml without services; IDLE: what a worker does when
+# there is nothing to do, poll or yield.
 write_configuration() {
     local arguments device
     arguments=$(eal_arguments "$1" | jq -Rnc '[inputs]')
     device=$(vdev "$1")
-    {
-        cat <<END
+    cat >"$LAB/tether.toml" <<END
 [dpdk]
 args = $arguments
 
 [workers]
 cores = [$(last_core)]
 flows = 65536
-idle = "yield"
+idle = "$2"
 
 [[port]]
 device = "${device%%,*}"
@@ -45,20 +52,19 @@ operator = "$LAB/operator.sock"
 metrics = "10.8.0.2:9470"
 state = "$LAB/state"
 END
-        write_service shop "$VIP" 10.9.0.
-        write_service shop-v6 "$VIP6" fd00:9::
-    } >"$LAB/tether.toml"
 }
 
-# write_service NAME VIP PREFIX: a service and the shops, whose addresses begin with the prefix.
-write_service() {
-    local shop
-    cat <<END
+# add_service NAME ADDRESS PORT CHECK SHOP...: to the configuration, with these shops as backends.
+add_service() {
+    local address=$2 shop network=10.9.0.
+    [[ $address != *:* ]] || network=fd00:9::
+    {
+        cat <<END
 
 [[service]]
 name = "$1"
-address = "$2"
-port = 80
+address = "$address"
+port = $3
 protocol = "tcp"
 scheduler = "maglev"
 forward = "dsr"
@@ -67,31 +73,31 @@ forward = "dsr"
 duration = "30s"
 
 [service.health]
-check = "http"
+check = "$4"
 path = "/health"
 interval = "200ms"
 timeout = "500ms"
 rise = 1
 fall = 2
 END
-    for shop in "${SHOPS[@]}"; do
-        cat <<END
+        for shop in "${@:5}"; do
+            cat <<END
 
 [[service.backend]]
 name = "$shop"
-address = "$3${NUMBER[$shop]}"
+address = "$network${NUMBER[$shop]}"
 signal_from = ["10.8.0.${NUMBER[$shop]}"]
 END
-    done
+        done
+    } >>"$LAB/tether.toml"
 }
 
-# start_tetherd DRIVER: with all that it leaves behind in the lab's directory.
+# start_tetherd: as configured, with all that it leaves behind in the lab's directory.
 start_tetherd() {
-    write_configuration "$1"
-    # EAL keeps its sockets and its configuration where RUNTIME_DIRECTORY says.
+    # EAL keeps its sockets where RUNTIME_DIRECTORY says.
     RUNTIME_DIRECTORY=$LAB/dpdk start tetherd forwarder "$RELEASE/tetherd" --config "$LAB/tether.toml"
-    wait_until 20 is_ready_or_gone
-    is_ready || die "tetherd is not ready; its log follows"
+    wait_until 20 is_ready_or_gone || true
+    is_ready || die "tetherd is not ready; its log says why"
 }
 
 # start_shop NAME
