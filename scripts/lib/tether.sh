@@ -15,7 +15,7 @@ last_core() { taskset -cp $$ | sed 's/.*[^0-9]//'; }
 vdev() {
     case $1 in
         # blocksz is a page: larger ones may not be had without gaps in memory.
-        af_packet) echo "net_af_packet0,iface=data,blocksz=4096,framesz=2048,framecnt=512,qpairs=1" ;;
+        af_packet) echo "net_af_packet0,iface=data,blocksz=4096,framesz=2048,framecnt=2048,qpairs=1" ;;
         af_xdp) echo "net_af_xdp0,iface=data,start_queue=0,queue_count=1" ;;
         *) usage "no port driver \"$1\": af_packet or af_xdp" ;;
     esac
