@@ -14,6 +14,10 @@ pub mod port;
 pub mod tables;
 pub mod worker;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod answer;
 mod classify;
 mod counters;
