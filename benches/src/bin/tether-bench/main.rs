@@ -13,9 +13,23 @@ mod survey;
 
 use arguments::{Arguments, Mode};
 use clap::Parser;
-use std::error::Error;
+use std::{error::Error, process::ExitCode};
 
-fn main() -> Result<(), Box<dyn Error>> {
+#[expect(
+    clippy::print_stderr,
+    reason = "this is how a program says what went wrong"
+)]
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tether-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let all: Vec<String> = std::env::args().collect();
     let (eal, own) = arguments::split(&all);
     let arguments = Arguments::parse_from(own);
