@@ -122,7 +122,7 @@ async fn extend_and_end_carry_their_generation() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn s3_batches_are_answered_in_order_signal_by_signal() {
     let edge = Edge::start(decide);
-    let (send, batches) = async_mpsc::channel(8);
+    let (sender, batches) = async_mpsc::channel(8);
     let sent = ReceiverStream::new(batches);
     let mut answers = edge
         .client()
@@ -132,11 +132,12 @@ async fn s3_batches_are_answered_in_order_signal_by_signal() {
         .unwrap()
         .into_inner();
     for sequence in [5, 6] {
-        send.send(batch(sequence, &["10.1.2.3", "10.1.2.4:99"]))
+        sender
+            .send(batch(sequence, &["10.1.2.3", "10.1.2.4:99"]))
             .await
             .unwrap();
     }
-    send.send(batch(7, &[])).await.unwrap();
+    sender.send(batch(7, &[])).await.unwrap();
     for (sequence, count) in [(5, 2), (6, 2), (7, 0)] {
         let answer = answers.message().await.unwrap().unwrap();
         assert_eq!((answer.sequence, answer.epoch), (sequence, EPOCH));
@@ -148,7 +149,7 @@ async fn s3_batches_are_answered_in_order_signal_by_signal() {
                 .all(|it| it.code() == OutcomeCode::Created)
         );
     }
-    drop(send);
+    drop(sender);
     assert_eq!(answers.message().await.unwrap(), None);
 }
 
@@ -241,14 +242,10 @@ async fn s10_a_full_queue_pushes_back_and_loses_nothing() {
     }
     let refused = loop {
         // The streams fill the queue at their own pace.
-        match tokio::time::timeout(
-            std::time::Duration::from_millis(1500),
-            client.start(request()),
-        )
-        .await
-        {
-            Ok(answer) => break answer.unwrap_err(),
-            Err(_) => continue,
+        let patience = std::time::Duration::from_millis(1500);
+        let answer = tokio::time::timeout(patience, client.start(request())).await;
+        if let Ok(answer) = answer {
+            break answer.unwrap_err();
         }
     };
     assert_eq!(refused.code(), Code::ResourceExhausted);
@@ -375,7 +372,7 @@ async fn a_stop_answers_what_is_under_way() {
                 .unwrap();
         }
     });
-    let (send, batches) = async_mpsc::channel(1);
+    let (sender, batches) = async_mpsc::channel(1);
     let sent = ReceiverStream::new(batches);
     let mut answers = edge
         .client()
@@ -384,7 +381,7 @@ async fn a_stop_answers_what_is_under_way() {
         .await
         .unwrap()
         .into_inner();
-    send.send(batch(1, &["10.1.2.3"])).await.unwrap();
+    sender.send(batch(1, &["10.1.2.3"])).await.unwrap();
     let mut wait = wait;
     wait.recv().await.unwrap();
     let server = edge.server.take().unwrap();
