@@ -37,13 +37,11 @@ fn main() -> ExitCode {
         return check(&arguments);
     }
     log_to_stderr(arguments.log.as_deref());
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "tetherd: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run(arguments) else {
+        return ExitCode::SUCCESS;
+    };
+    let _ = writeln!(io::stderr(), "tetherd: {error}");
+    ExitCode::FAILURE
 }
 
 fn log_to_stderr(filter: Option<&str>) {
@@ -95,6 +93,6 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 
 /// What is wrong, and on the last line what to do.
 fn advised(problems: &Problems) -> String {
-    let (pretty, count) = (problems.pretty(), problems.count());
-    format!("not started\n{pretty}\ncorrect these {count} until `tetherd --check` says ok")
+    let pretty = problems.pretty();
+    format!("not started\n{pretty}\ncorrect the above until `tetherd --check` says ok")
 }
