@@ -98,7 +98,8 @@ impl Neighbour {
     /// once; one that may not replace another address does not (RFC 4861 section 7.2.5).
     pub(crate) fn learn(&self, learned: &Learned, now: Millis) {
         let known = self.mac();
-        if self.is_given() || (known.is_some_and(|known| known != learned.mac) && !learned.replaces) {
+        if self.is_given() || (known.is_some_and(|known| known != learned.mac) && !learned.replaces)
+        {
             return;
         }
         if learned.is_answer {
