@@ -131,7 +131,10 @@ fn count_fates<F>(count: usize, own: &mut Own<F>) {
     for verdict in &own.findings.verdicts[..count] {
         match verdict {
             Verdict::To(_) => forwarded += 1,
-            Verdict::Answer => counters.fate(Fate::Answered, 1),
+            Verdict::Answer => {
+                counters.fate(Fate::Answered, 1);
+                counters.originated.add(1);
+            }
             Verdict::Held => {}
             Verdict::Done(fate) => counters.fate(*fate, 1),
         }

@@ -1,3 +1,8 @@
+mod announce;
+mod fates;
 mod forwarding;
 mod frames;
+mod local;
+mod neighbours;
+mod transmit;
 mod world;
