@@ -4,5 +4,6 @@ mod forwarding;
 mod frames;
 mod local;
 mod neighbours;
+mod routing;
 mod transmit;
 mod world;
