@@ -192,19 +192,24 @@ fn remember<F, K: PathKey>(
     let flow = Flow::opened(key.protocol(), choice.backend, choice.placement, view.tick);
     let expired = |flow: Flow| is_expired(flow, view.tables, view.tick);
     let flows = K::flows(&mut own.flows);
-    match flows.insert(new.hash, key, flow, choice.cell, expired) {
-        Inserted::NoPlace => counters.flows_unremembered.add(1),
-        Inserted::Free(_) => counters.backend_flows(choice.backend).add(1),
-        Inserted::InsteadOf(_, gone) => {
-            account_gone(gone, view.affinities, counters);
-            counters.backend_flows(choice.backend).add(1);
-        }
+    let inserted = flows.insert(new.hash, key, flow, choice.cell, expired);
+    let remembered = inserted != Inserted::NoPlace;
+    if let Inserted::InsteadOf(_, gone) = inserted {
+        account_gone(gone, view.affinities, counters);
     }
+    counters
+        .backend_flows(choice.backend)
+        .add(u64::from(remembered));
+    counters.flows_unremembered.add(u64::from(!remembered));
     match choice.cell {
         None => counters.flows_by_scheduler.add(1),
         Some(cell) => {
             counters.flows_by_affinity.add(1);
-            view.affinities.cell(cell).placed(view.now);
+            let cell_of = view.affinities.cell(cell);
+            cell_of.placed(view.now);
+            if remembered {
+                cell_of.flow_added();
+            }
             let owner = view.tables.backend(choice.backend);
             let extends = owner.is_some_and(|it| it.state.extends_affinities());
             if extends && service.spec.refresh != Refresh::Never {
