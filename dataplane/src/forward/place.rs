@@ -205,10 +205,10 @@ fn remember<F, K: PathKey>(
         None => counters.flows_by_scheduler.add(1),
         Some(cell) => {
             counters.flows_by_affinity.add(1);
-            let cell_of = view.affinities.cell(cell);
-            cell_of.placed(view.now);
+            let affinity = view.affinities.cell(cell);
+            affinity.placed(view.now);
             if remembered {
-                cell_of.flow_added();
+                affinity.flow_added();
             }
             let owner = view.tables.backend(choice.backend);
             let extends = owner.is_some_and(|it| it.state.extends_affinities());

@@ -26,7 +26,7 @@ struct Case {
 }
 
 fn case(fate: Fate, says: &'static str, frame: Vec<u8>) -> Case {
-    within(World::new(), fate, says, vec![frame])
+    within(World::settled(usual(), USUAL), fate, says, vec![frame])
 }
 
 fn within(world: World, fate: Fate, says: &'static str, frames: Vec<Vec<u8>>) -> Case {

@@ -191,7 +191,7 @@ fn t2_a_packet_that_waited_and_left_extends() {
 
 #[test]
 fn an_answer_is_renewed_where_it_was_after_30_seconds() {
-    let mut world = World::of(lone(), USUAL);
+    let mut world = World::settled(lone(), USUAL);
     let confirmed = world.writer.tables().neighbours()[0].confirmed.unwrap();
     world.now = confirmed + 29_999;
     assert_eq!(world.step(0), []);
@@ -207,7 +207,7 @@ fn an_answer_is_renewed_where_it_was_after_30_seconds() {
 
 #[test]
 fn an_answer_that_is_not_renewed_is_given_up() {
-    let mut world = World::of(lone(), USUAL);
+    let mut world = World::settled(lone(), USUAL);
     let confirmed = world.writer.tables().neighbours()[0].confirmed.unwrap();
     let syn = flow(4000).syn();
     world.now = confirmed + 34_998;
@@ -220,7 +220,7 @@ fn an_answer_that_is_not_renewed_is_given_up() {
 
 #[test]
 fn a_backend_that_moves_is_followed_at_once() {
-    let mut world = World::of(lone(), USUAL);
+    let mut world = World::settled(lone(), USUAL);
     let (syn, other) = (flow(4000).syn(), Mac([2, 0, 0, 0, 9, 9]));
     assert_eq!(world.send(&syn), [at(usual_mac(), &syn)]);
     world.put(0, INSIDE_PORT, &claim(ArpOperation::REQUEST, other));
@@ -237,7 +237,7 @@ fn a_backend_that_moves_is_followed_at_once() {
 
 #[test]
 fn new_tables_keep_what_is_known() {
-    let mut world = World::of(lone(), USUAL);
+    let mut world = World::settled(lone(), USUAL);
     world.publish_tables();
     let syn = flow(4000).syn();
     assert_eq!(world.send(&syn), [at(usual_mac(), &syn)]);
@@ -248,7 +248,7 @@ fn a_given_address_that_is_given_no_longer_is_asked_for() {
     let given = Mac([2, 0, 0, 0, 7, 7]);
     let mut spec = lone();
     spec.ports[1].neighbours.push((BACKEND4.into(), given));
-    let mut world = World::of(spec, USUAL);
+    let mut world = World::settled(spec, USUAL);
     let syn = flow(4000).syn();
     assert_eq!(world.send(&syn), [at(given, &syn)]);
     world.spec.ports[1].neighbours.clear();

@@ -162,13 +162,22 @@ pub(crate) fn usual() -> TablesSpec {
 }
 
 impl World {
-    /// The usual tables and one worker; every neighbour is known.
+    /// The usual tables and one worker, as [`World::of`] makes it.
     pub(crate) fn new() -> Self {
         Self::of(usual(), USUAL)
     }
 
-    /// These tables; every neighbour is known.
-    pub(crate) fn of(spec: TablesSpec, size: Size) -> Self {
+    /// These tables; every backend's MAC address is given, and all is announced.
+    pub(crate) fn of(mut spec: TablesSpec, size: Size) -> Self {
+        let backends = spec.backends.iter();
+        spec.ports[INSIDE_PORT].neighbours = backends
+            .map(|backend| (backend.address, mac_at(backend.address)))
+            .collect();
+        Self::settled(spec, size)
+    }
+
+    /// These tables; every neighbour has answered.
+    pub(crate) fn settled(spec: TablesSpec, size: Size) -> Self {
         let mut world = Self::unsettled(spec, size);
         world.settle();
         world
