@@ -33,10 +33,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log_to_stderr(arguments.log.as_deref());
     if arguments.check {
         return check(&arguments);
     }
+    log_to_stderr(arguments.log.as_deref());
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -59,18 +59,16 @@ fn log_to_stderr(filter: Option<&str>) {
 
 /// Exit 0: the file can be run; 2: it cannot, and standard output says why.
 fn check(arguments: &Arguments) -> ExitCode {
-    let name = arguments.config.display();
     let problems = match Config::load(&arguments.config) {
         Ok(config) => publish::unsupported(&config).join("\n"),
         Err(problems) => problems.to_string(),
     };
-    let (verdict, code) = if problems.is_empty() {
-        (format!("{name}: ok"), ExitCode::SUCCESS)
-    } else {
-        (problems, ExitCode::from(2))
-    };
-    let _ = writeln!(io::stdout(), "{verdict}");
-    code
+    if problems.is_empty() {
+        let _ = writeln!(io::stdout(), "{}: ok", arguments.config.display());
+        return ExitCode::SUCCESS;
+    }
+    let _ = writeln!(io::stdout(), "{problems}");
+    ExitCode::from(2)
 }
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
@@ -95,10 +93,8 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What is wrong, and on the last line what to do.
 fn advised(problems: &Problems) -> String {
-    format!(
-        "{} problems in the configuration: correct them and try `tetherd --check`\n{}",
-        problems.count(),
-        problems.pretty()
-    )
+    let (pretty, count) = (problems.pretty(), problems.count());
+    format!("not started\n{pretty}\ncorrect these {count} until `tetherd --check` says ok")
 }
