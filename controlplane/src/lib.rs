@@ -7,6 +7,18 @@
 //!
 //! `control.rs` is the table of contents.
 
+pub mod authorise;
+mod chain;
 pub mod command;
 pub mod config;
+pub mod control;
+pub mod expiry;
+pub mod health;
+pub mod master;
+mod metrics;
+mod operator;
+pub mod ports;
+pub mod publish;
+pub mod server;
 pub mod signal;
+pub mod workers;

@@ -164,12 +164,11 @@ fn parse_one<F: Frame>(frame: &F, mac: Mac, vlan: Option<u16>) -> Result<Parsed,
     if destination == mac {
         return parse(bytes, vlan);
     }
+    if destination.is_unicast() {
+        return Err(Fate::OtherMac);
+    }
     match parse(bytes, vlan)? {
-        local @ (Parsed::Arp { .. } | Parsed::Icmp4(_) | Parsed::Icmp6(_))
-            if !destination.is_unicast() =>
-        {
-            Ok(local)
-        }
+        local @ (Parsed::Arp { .. } | Parsed::Icmp4(_) | Parsed::Icmp6(_)) => Ok(local),
         _ => Err(Fate::OtherMac),
     }
 }

@@ -19,6 +19,9 @@ mod classify;
 mod counters;
 mod flow_table;
 mod forward;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod held;
 mod inspect;

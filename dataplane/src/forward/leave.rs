@@ -100,7 +100,7 @@ fn rewrite<F: Frame>(frame: &mut F, backend: BackendId, came_by: PortId, view: V
     if direct(frame, &link) {
         Sent::By(backend.port)
     } else {
-        Sent::Not(Fate::FrameSegmented)
+        Sent::Not(Fate::NoRoom)
     }
 }
 

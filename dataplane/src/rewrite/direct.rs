@@ -15,17 +15,17 @@ pub(crate) struct Link {
     pub(crate) destination: Mac,
     /// From this port.
     pub(crate) source: Mac,
-    /// The VLAN that the frame came tagged with.
+    /// The VLAN of the port that the frame came by.
     pub(crate) vlan_in: Option<u16>,
     /// The VLAN of the port that it leaves by.
     pub(crate) vlan_out: Option<u16>,
 }
 
-/// Writes the addresses, and the tag where it differs. False where a tag needs room that there is
-/// not.
+/// Writes the addresses, and the tag where the ports' VLANs differ. False where a tag needs room
+/// that there is not.
 #[inline]
 pub(crate) fn direct<F: Frame>(frame: &mut F, link: &Link) -> bool {
-    if link.vlan_in != link.vlan_out && !retag(frame, link.vlan_in, link.vlan_out) {
+    if link.vlan_in != link.vlan_out && !retag(frame, link.vlan_out) {
         return false;
     }
     let bytes = frame.bytes_mut();
@@ -38,17 +38,20 @@ pub(crate) fn direct<F: Frame>(frame: &mut F, link: &Link) -> bool {
     true
 }
 
-/// Takes the tag out, puts one in, or changes its VLAN (IEEE 802.1Q).
+/// Takes the tag out, puts one in, or changes its VLAN (IEEE 802.1Q). The frame tells whether it has
+/// one: to a port without a VLAN it may come with a priority tag.
 #[cold]
-fn retag<F: Frame>(frame: &mut F, from: Option<u16>, to: Option<u16>) -> bool {
+fn retag<F: Frame>(frame: &mut F, to: Option<u16>) -> bool {
     let len = frame.bytes().len();
-    match (from, to) {
-        (Some(_), Some(to)) => set_vlan(frame, to),
-        (Some(_), None) => {
+    let ethertype = frame.bytes().get(ADDRESSES..ADDRESSES + 2);
+    let is_tagged = ethertype == Some(&vlan::CUSTOMER.to_be_bytes());
+    match (is_tagged, to) {
+        (true, Some(to)) => set_vlan(frame, to),
+        (true, None) => {
             frame.bytes_mut().copy_within(ADDRESSES + TAG.., ADDRESSES);
             frame.resize(len - TAG)
         }
-        (None, Some(to)) => {
+        (false, Some(to)) => {
             if !frame.resize(len + TAG) {
                 return false;
             }
@@ -58,7 +61,7 @@ fn retag<F: Frame>(frame: &mut F, from: Option<u16>, to: Option<u16>) -> bool {
             bytes[ADDRESSES + 2..][..2].fill(0);
             set_vlan(frame, to)
         }
-        (None, None) => true,
+        (false, None) => true,
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) const ASK_AGAIN_MS: u64 = 1000;
 pub(crate) const ASK_FIRST_MS: u64 = 200;
 const QUICK_QUESTIONS: u64 = 5;
 
+/// When a given address was confirmed: it never grows old.
+const GIVEN: u64 = u64::MAX;
 /// Marks a resolved address in its word: an all-zero MAC would otherwise look unresolved.
 const RESOLVED: u64 = 1 << 63;
 
@@ -96,12 +98,10 @@ impl Neighbour {
     /// once; one that may not replace another address does not (RFC 4861 section 7.2.5).
     pub(crate) fn learn(&self, learned: &Learned, now: Millis) {
         let known = self.mac();
-        if known.is_some_and(|known| known != learned.mac) && !learned.replaces {
+        let given = self.confirmed_ms.load(Ordering::Relaxed) == GIVEN;
+        if given || (known.is_some_and(|known| known != learned.mac) && !learned.replaces) {
             return;
         }
-        let mut bytes = [0; 8];
-        bytes[2..].copy_from_slice(&learned.mac.0);
-        let word = u64::from_be_bytes(bytes) | RESOLVED;
         if learned.is_answer {
             self.confirmed_ms.store(now.0, Ordering::Relaxed);
             self.questions.store(0, Ordering::Relaxed);
@@ -109,6 +109,13 @@ impl Neighbour {
             let stale = now - RENEW_MS;
             self.confirmed_ms.store(stale.0, Ordering::Relaxed);
         }
+        self.set_mac(learned.mac);
+    }
+
+    fn set_mac(&self, mac: Mac) {
+        let mut bytes = [0; 8];
+        bytes[2..].copy_from_slice(&mac.0);
+        let word = u64::from_be_bytes(bytes) | RESOLVED;
         self.mac.store(word, Ordering::Relaxed);
     }
 
@@ -147,7 +154,7 @@ impl Neighbour {
             address: self.address,
             port: self.port,
             mac: self.mac(),
-            confirmed: (confirmed != 0).then_some(Millis(confirmed)),
+            confirmed: (confirmed != 0 && confirmed != GIVEN).then_some(Millis(confirmed)),
         }
     }
 }
@@ -170,10 +177,19 @@ impl Neighbours {
         NeighbourId(u16::try_from(place).unwrap_or(u16::MAX))
     }
 
+    /// Gives a next hop its MAC address, for good.
+    pub(crate) fn fix(&mut self, address: IpAddr, port: PortId, mac: Mac) {
+        let place = self.intern(address, port);
+        let neighbour = self.get(place);
+        neighbour.set_mac(mac);
+        neighbour.confirmed_ms.store(GIVEN, Ordering::Relaxed);
+    }
+
     /// Takes over what the tables before knew.
     pub(crate) fn inherit(&mut self, before: &Self) {
         for new in &self.0 {
-            if let Some(old) = before.find(new.address, new.port) {
+            let given = new.confirmed_ms.load(Ordering::Relaxed) == GIVEN;
+            if let (false, Some(old)) = (given, before.find(new.address, new.port)) {
                 new.inherit(old);
             }
         }
@@ -258,6 +274,16 @@ mod tests {
         neighbour.learn(&answer(), Millis(1300));
         assert_eq!(neighbour.mac(), Some(MAC));
         assert_eq!(neighbour.due(Millis(2300)), None);
+    }
+
+    #[test]
+    fn a_given_address_is_neither_asked_for_nor_replaced() {
+        let mut neighbours = Neighbours::default();
+        neighbours.fix(ADDRESS, PortId(0), MAC);
+        let neighbour = neighbours.get(NeighbourId(0));
+        neighbour.learn(&heard(Mac([2, 0, 0, 0, 0, 8]), true, true), Millis(1));
+        assert_eq!(neighbour.mac(), Some(MAC));
+        assert_eq!(neighbour.due(Millis(1 << 40)), None);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct PortSpec {
     pub addresses: Vec<(IpAddr, u8)>,
     /// The default gateways, at most one per family.
     pub gateways: Vec<IpAddr>,
+    /// Neighbours whose MAC address is given and not asked for.
+    pub neighbours: Vec<(IpAddr, Mac)>,
 }
 
 /// The way to an address: out of a port, to a next hop.
@@ -61,6 +63,9 @@ impl Stations {
         for (id, port) in super::port_ids(ports.len()).zip(ports) {
             for gateway in &port.gateways {
                 neighbours.intern(*gateway, id);
+            }
+            for (address, mac) in &port.neighbours {
+                neighbours.fix(*address, id, *mac);
             }
         }
         let ports = ports.iter().map(|spec| Station { spec: spec.clone() });

@@ -1,0 +1,93 @@
+//! A new configuration: whole or not at all (contract rule L2).
+
+use super::Control;
+use crate::{
+    config::{
+        Config,
+        diff::{Diff, ServiceChange},
+    },
+    master::{Registry, Removed},
+    publish,
+};
+use hashbrown::HashSet;
+use tether_dataplane::tables::id::ServiceId;
+
+impl Control {
+    /// Takes over a configuration; a refusal is logged and has changed nothing.
+    pub(super) fn reload(&mut self, config: Config) {
+        let diff = Diff::between(&self.config, &config);
+        match self.adopt(config, &diff) {
+            Ok(ended) => log::info!(
+                "the configuration is reloaded: {} services changed, {ended} affinities of removed backends have ended",
+                diff.services.len()
+            ),
+            Err(why) => log::error!("the configuration stays as it was: {why}"),
+        }
+    }
+
+    fn adopt(&mut self, config: Config, diff: &Diff) -> Result<usize, String> {
+        self.check_reload(&config, diff)?;
+        let mut registry = self.master.registry.clone();
+        let writer = &self.writer;
+        let is_forgotten = |id| writer.backend_flows(id) == 0;
+        let removed = registry.adopt(&config, &is_forgotten);
+        let removed = removed.map_err(|error| error.to_string())?;
+        let spec = publish::tables(&registry, &self.stations, self.master.affinity);
+        let set = self.writer.set_tables(&spec);
+        set.map_err(|error| error.to_string())?;
+        Ok(self.commit(config, registry, &removed, diff))
+    }
+
+    /// What only a restart can change, or what this version does not have.
+    fn check_reload(&self, config: &Config, diff: &Diff) -> Result<(), String> {
+        let mut restart = diff.restart.clone();
+        if publish::cells(&config.limits) > self.writer.affinities().capacity() {
+            restart.push("limits.affinities (above what it was at start)");
+        }
+        if !restart.is_empty() {
+            let names = restart.join(", ");
+            return Err(format!("a restart is needed to change {names}"));
+        }
+        match publish::unsupported(config) {
+            unsupported if unsupported.is_empty() => Ok(()),
+            unsupported => Err(unsupported.join("; ")),
+        }
+    }
+
+    /// From here on nothing can fail.
+    fn commit(
+        &mut self,
+        config: Config,
+        registry: Registry,
+        removed: &Removed,
+        diff: &Diff,
+    ) -> usize {
+        self.has_changed = true;
+        self.needs_tables = false;
+        self.master.registry = registry;
+        self.master.limits = config.limits;
+        self.config = config;
+        let mut state = self.state();
+        let removed = removed.backends.iter();
+        let ended = removed.map(|id| state.end_owned(*id)).sum();
+        let changed = self.changed_rules(diff);
+        if !changed.is_empty() {
+            self.state().follow_rules(&changed);
+        }
+        ended
+    }
+
+    /// The services whose own settings differ.
+    fn changed_rules(&self, diff: &Diff) -> HashSet<ServiceId> {
+        let changed = diff.services.iter().filter_map(|change| match change {
+            ServiceChange::Changed { name, fields, .. } if !fields.is_empty() => {
+                let service = self.master.registry.service_named(name)?;
+                Some(service.id)
+            }
+            ServiceChange::Changed { .. } | ServiceChange::Added(_) | ServiceChange::Removed(_) => {
+                None
+            }
+        });
+        changed.collect()
+    }
+}

@@ -1,0 +1,243 @@
+//! A walk through all affinities, a bounded part of it in each turn: to list, count or end them.
+//!
+//! The cursor is a place, and an affinity keeps its place for life: each that exists throughout the
+//! walk is met exactly once, whatever is started and ended meanwhile (contract rule S9).
+
+use super::{Answer, Control};
+use crate::{
+    authorise::speaks_for,
+    master::{Change, Record},
+    operator::rows,
+    signal::Identity,
+};
+use hashbrown::HashSet;
+use std::net::SocketAddr;
+use tether_api::{
+    Source,
+    operator::{AffinityCount, AffinityState, End, Entry, Flushed, Payload, Response},
+    v1::{self, affinity_entry::State},
+};
+use tether_dataplane::{
+    clock::Millis,
+    tables::{
+        affinity,
+        id::{BackendId, ServiceId},
+    },
+};
+use tokio::sync::mpsc::{Permit, Sender, error::TrySendError};
+
+/// Places that one turn looks at.
+const PLACES: u32 = 16_384;
+
+/// Which affinities; `None` matches all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filter {
+    pub(crate) service: Option<ServiceId>,
+    pub(crate) owners: Option<HashSet<BackendId>>,
+    pub(crate) source: Option<Source>,
+    pub(crate) state: Option<AffinityState>,
+    pub(crate) expiring_within_ms: Option<u64>,
+}
+
+/// What for.
+#[derive(Debug)]
+pub(crate) enum Act {
+    /// To tell an operator of each.
+    Tell(Sender<Response>, u64),
+    /// To tell a server of each, but no more than so many.
+    Stream(Sender<v1::AffinityEntry>, u64),
+    /// To count them.
+    Count(Sender<Response>, AffinityCount),
+    /// To end them.
+    Flush(Sender<Response>, u64),
+}
+
+/// The walk.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub(crate) filter: Filter,
+    pub(crate) act: Act,
+    /// The place to look at next.
+    pub(crate) cursor: u32,
+}
+
+/// Whether the walk goes on.
+enum Step {
+    On,
+    /// The reader has no room: not before the next turn.
+    Wait,
+    /// The reader has gone or has all that it wanted.
+    Over,
+}
+
+impl Scan {
+    /// Goes on by a turn's worth.
+    pub(super) fn advance(mut self, control: &mut Control, now: Millis) -> Option<Answer> {
+        let end = control.master.records.end();
+        let until = self.cursor.saturating_add(PLACES).min(end);
+        while self.cursor < until {
+            match self.meet(control, now) {
+                Step::On => self.cursor += 1,
+                Step::Wait => return Some(Answer::Scan(self)),
+                Step::Over => return None,
+            }
+        }
+        if self.cursor < end {
+            return Some(Answer::Scan(self));
+        }
+        self.conclude()
+    }
+
+    fn meet(&mut self, control: &mut Control, now: Millis) -> Step {
+        let record = control.master.records.at(self.cursor).copied();
+        let Some(record) = record.filter(|it| self.filter.wants(control, it, now)) else {
+            return Step::On;
+        };
+        match &mut self.act {
+            Act::Tell(lines, told) => with_room(lines, |line| {
+                let row = rows::affinity(control, &record, now);
+                line.send(Response::Entry(Entry::Affinity(row)));
+                *told += 1;
+            }),
+            Act::Stream(_, 0) => Step::Over,
+            Act::Stream(entries, left) => with_room(entries, |entry| {
+                entry.send(rows::entry(control, &record, now));
+                *left -= 1;
+            }),
+            Act::Count(_, counted) => {
+                count(counted, rows::state(control, &record));
+                Step::On
+            }
+            Act::Flush(_, ended) => {
+                // Ending cannot be refused: it needs no cell.
+                let _ = control.state().apply(Change::End(record));
+                control.has_changed = true;
+                *ended += 1;
+                Step::On
+            }
+        }
+    }
+
+    /// The last line, sent in the next turn: by then what was flushed is published.
+    fn conclude(self) -> Option<Answer> {
+        match self.act {
+            Act::Tell(lines, entries) => {
+                let end = Response::End(End { entries });
+                Some(Answer::Line(lines, Box::new(end)))
+            }
+            Act::Stream(..) => None,
+            Act::Count(lines, counted) => Some(Answer::ok(lines, Payload::AffinityCount(counted))),
+            Act::Flush(lines, ended) => {
+                log::info!("an operator has ended {ended} affinities");
+                Some(Answer::ok(lines, Payload::Flushed(Flushed { ended })))
+            }
+        }
+    }
+}
+
+fn with_room<T>(reader: &Sender<T>, tell: impl FnOnce(Permit<'_, T>)) -> Step {
+    match reader.try_reserve() {
+        Ok(room) => {
+            tell(room);
+            Step::On
+        }
+        Err(TrySendError::Full(())) => Step::Wait,
+        Err(TrySendError::Closed(())) => Step::Over,
+    }
+}
+
+fn count(counted: &mut AffinityCount, state: AffinityState) {
+    counted.total += 1;
+    match state {
+        AffinityState::Active => counted.active += 1,
+        AffinityState::Suspended => counted.suspended += 1,
+        AffinityState::Draining => counted.draining += 1,
+    }
+}
+
+impl Filter {
+    /// Whether an affinity matches; one whose deadline has come never does (contract rule T5).
+    fn wants(&self, control: &Control, record: &Record, now: Millis) -> bool {
+        let view = control.writer.affinities().view(record.cell);
+        let remaining_ms = view.deadline.since(now);
+        let is_open = view.deadline == Millis::NEVER;
+        remaining_ms > 0
+            && self.service.is_none_or(|it| it == record.key.service)
+            && self
+                .owners
+                .as_ref()
+                .is_none_or(|it| it.contains(&record.owner))
+            && self
+                .source
+                .is_none_or(|it| is_within(record.key.source, it))
+            && self
+                .state
+                .is_none_or(|it| it == rows::state(control, record))
+            && self
+                .expiring_within_ms
+                .is_none_or(|within| !is_open && remaining_ms <= within)
+    }
+}
+
+/// Whether all clients of `inner` are clients of `outer`.
+pub(crate) fn is_within(inner: affinity::Source, outer: Source) -> bool {
+    let port = inner.port().map_or(0, std::num::NonZeroU16::get);
+    inner.prefix() >= outer.prefix_length()
+        && outer.contains(SocketAddr::new(inner.address(), port))
+}
+
+impl Control {
+    /// Lists the affinities that an identity may see: a backend its own, an operator all.
+    pub(super) fn list(
+        &mut self,
+        identity: &Identity,
+        request: &v1::ListRequest,
+        entries: Sender<v1::AffinityEntry>,
+    ) {
+        if let Some(filter) = self.list_filter(identity, request) {
+            let after = request.after.parse::<u32>().ok();
+            let limit = match request.limit {
+                0 => u64::MAX,
+                limit => limit.into(),
+            };
+            self.answers.push(Answer::Scan(Scan {
+                filter,
+                act: Act::Stream(entries, limit),
+                cursor: after.map_or(0, |place| place.saturating_add(1)),
+            }));
+        }
+    }
+
+    /// What a listing is of; `None` where that is nothing.
+    fn list_filter(&self, identity: &Identity, request: &v1::ListRequest) -> Option<Filter> {
+        let registry = &self.master.registry;
+        let service = match request.service.as_str() {
+            "" => None,
+            name => Some(registry.service_named(name)?.id),
+        };
+        let mine: Vec<_> = match identity {
+            Identity::Operator { .. } => registry.backends().collect(),
+            Identity::Address(_) | Identity::Certificate(_) => {
+                speaks_for(registry, identity).collect()
+            }
+        };
+        let named = |name: &str| request.backend.is_empty() || name == request.backend;
+        let owners = mine.iter().filter(|it| named(it.name())).map(|it| it.id);
+        let source = match request.source.as_str() {
+            "" => None,
+            text => Some(text.parse().ok()?),
+        };
+        Some(Filter {
+            service,
+            owners: Some(owners.collect()),
+            source,
+            state: match request.state() {
+                State::Unspecified => None,
+                State::Active => Some(AffinityState::Active),
+                State::Suspended => Some(AffinityState::Suspended),
+                State::Draining => Some(AffinityState::Draining),
+            },
+            expiring_within_ms: None,
+        })
+    }
+}

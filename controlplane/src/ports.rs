@@ -1,0 +1,26 @@
+//! What the control thread needs to know of the NICs, without knowing what they are made of.
+
+use tether_api::operator::PortCounters;
+use tether_dataplane::Mac;
+
+/// One port, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortView {
+    /// The name DPDK knows it by.
+    pub device: String,
+    /// The name of its driver.
+    pub driver: String,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Whether its link is up.
+    pub link_up: bool,
+    /// What it carried since the start.
+    pub counters: PortCounters,
+}
+
+/// The NICs that the workers poll.
+pub trait Ports: Send {
+    /// Every port, in the order of the configuration. Called by the control thread a few times a
+    /// second at most; must not block.
+    fn view(&self) -> Vec<PortView>;
+}

@@ -1,0 +1,153 @@
+//! What workers are told: the configuration, the registry and the ports' MAC addresses, as tables.
+
+use crate::{
+    config::{self, Config},
+    master::{Backend, Registry, Service},
+    ports::PortView,
+};
+use tether_dataplane::{
+    key, limits,
+    tables::{
+        PortSpec, TablesSpec,
+        backend::BackendSpec,
+        service::{Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
+    },
+};
+
+/// Cells beyond the configured affinities: one that is replaced keeps its own until every worker
+/// has passed, and nothing is refused for it.
+const SPARE_CELLS: usize = 4096;
+
+/// Words of the configuration that this version's packet path does not have, one sentence each.
+#[must_use]
+pub fn unsupported(config: &Config) -> Vec<String> {
+    config.services.iter().flat_map(unsupported_by).collect()
+}
+
+fn unsupported_by(service: &config::Service) -> Vec<String> {
+    let name = &service.name;
+    let mut found = Vec::new();
+    if forward(service.forward).is_none() {
+        found.push(format!(
+            "service {name}: forward = \"{}\" is not in this version; dsr is",
+            service.forward
+        ));
+    }
+    if scheduler(service.scheduler).is_none() {
+        found.push(format!(
+            "service {name}: scheduler = \"{}\" is not in this version; maglev, round-robin and weighted-round-robin are",
+            service.scheduler
+        ));
+    }
+    found
+}
+
+/// How many affinity cells the data plane is to have.
+#[must_use]
+pub fn cells(limits: &config::Limits) -> usize {
+    let affinities = usize::try_from(limits.affinities).unwrap_or(limits::AFFINITIES);
+    (affinities + SPARE_CELLS).min(limits::AFFINITIES)
+}
+
+/// The ports as tables describe them: the configuration with the MAC addresses that were found.
+#[must_use]
+pub fn ports(config: &Config, found: &[PortView]) -> Vec<PortSpec> {
+    let pairs = config.ports.iter().zip(found);
+    pairs.map(|(port, view)| port_spec(port, view)).collect()
+}
+
+fn port_spec(port: &config::Port, view: &PortView) -> PortSpec {
+    let v4 = port.gateway_v4.map(Into::into);
+    let v6 = port.gateway_v6.map(Into::into);
+    let addresses = port.addresses.iter();
+    PortSpec {
+        mac: view.mac,
+        vlan: port.vlan,
+        addresses: addresses
+            .map(|own| (own.address, own.prefix_length))
+            .collect(),
+        gateways: v4.into_iter().chain(v6).collect(),
+        neighbours: Vec::new(),
+    }
+}
+
+/// The tables; `affinity` is the forwarder's own switch. Services of [`unsupported`] words are
+/// left out.
+#[must_use]
+pub fn tables(registry: &Registry, ports: &[PortSpec], affinity: bool) -> TablesSpec {
+    let services = registry.services();
+    TablesSpec {
+        ports: ports.to_vec(),
+        services: services
+            .filter_map(|service| service_spec(service, affinity))
+            .collect(),
+        backends: registry.backends().map(backend_spec).collect(),
+    }
+}
+
+fn service_spec(service: &Service, affinity: bool) -> Option<ServiceSpec> {
+    let settings = &service.settings;
+    Some(ServiceSpec {
+        id: service.id,
+        protocol: protocol(settings.protocol),
+        address: settings.address,
+        port: settings.port,
+        scheduler: scheduler(settings.scheduler)?,
+        forward: forward(settings.forward)?,
+        flow_timeout_s: u32::try_from(settings.flow_timeout.as_secs())
+            .unwrap_or(limits::FLOW_TIMEOUT_S)
+            .clamp(1, limits::FLOW_TIMEOUT_S),
+        affinity: affinity && service.affinity,
+        refresh: match settings.affinity.refresh {
+            config::Refresh::Packet => Refresh::Packet,
+            config::Refresh::Connection => Refresh::Connection,
+            config::Refresh::Never => Refresh::Never,
+        },
+        on_backend_down: match settings.affinity.on_backend_down {
+            config::OnBackendDown::Balance => OnBackendDown::Balance,
+            config::OnBackendDown::Drop => OnBackendDown::Drop,
+        },
+    })
+}
+
+fn backend_spec(backend: &Backend) -> BackendSpec {
+    BackendSpec {
+        id: backend.id,
+        name: backend.settings.name.clone(),
+        service: backend.service,
+        address: backend.settings.address,
+        weight: backend.weight,
+        state: backend.state(),
+    }
+}
+
+/// The protocol as the packet path calls it.
+#[must_use]
+pub fn protocol(protocol: config::Protocol) -> key::Protocol {
+    match protocol {
+        config::Protocol::Tcp => key::Protocol::Tcp,
+        config::Protocol::Udp => key::Protocol::Udp,
+    }
+}
+
+fn scheduler(scheduler: config::Scheduler) -> Option<Scheduler> {
+    match scheduler {
+        config::Scheduler::Maglev => Some(Scheduler::Maglev),
+        config::Scheduler::RoundRobin => Some(Scheduler::RoundRobin),
+        config::Scheduler::WeightedRoundRobin => Some(Scheduler::WeightedRoundRobin),
+        config::Scheduler::LeastConnections
+        | config::Scheduler::PowerOfTwo
+        | config::Scheduler::SourceHash => None,
+    }
+}
+
+fn forward(forward: config::Forward) -> Option<Forward> {
+    match forward {
+        config::Forward::Dsr => Some(Forward::Dsr),
+        config::Forward::Ipip
+        | config::Forward::Gue
+        | config::Forward::Gre
+        | config::Forward::Nat
+        | config::Forward::Fullnat => None,
+    }
+}
