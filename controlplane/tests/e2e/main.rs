@@ -15,5 +15,6 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody links a test")]
 
+mod affinity;
 mod spread;
 mod testbed;

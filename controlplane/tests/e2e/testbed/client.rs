@@ -39,13 +39,12 @@ impl Client<'_> {
 
     /// Sends the SYN, and waits for nothing.
     pub fn open(&self, port: u16, vip: Vip) -> Opening {
-        let socket = self.socket(Type::STREAM, port, vip);
-        socket.set_nonblocking(true).unwrap();
-        let connected = socket.connect(&vip.address.into());
-        // EINPROGRESS, as it should be; what else may go wrong, `greet` tells.
-        drop(connected);
-        socket.set_nonblocking(false).unwrap();
-        Opening(socket.into())
+        self.prepare(port, vip).open()
+    }
+
+    /// Has everything ready for a SYN.
+    pub fn prepare(&self, port: u16, vip: Vip) -> Prepared {
+        Prepared(self.socket(Type::STREAM, port, vip), vip.address)
     }
 
     /// Sends a datagram of a new flow and waits for the server to say its name.
@@ -120,6 +119,22 @@ pub fn ask(socket: &UdpSocket, text: &str) -> Result<String, io::Error> {
     match reply.split_once('\n') {
         Some((server, echo)) if echo == text => Ok(server.to_owned()),
         _ => Err(io::Error::other(format!("not an answer: {reply:?}"))),
+    }
+}
+
+/// A connection whose SYN is yet to be sent.
+#[derive(Debug)]
+pub struct Prepared(Socket, SocketAddr);
+
+impl Prepared {
+    /// Sends the SYN, and waits for nothing.
+    pub fn open(self) -> Opening {
+        let Self(socket, address) = self;
+        socket.set_nonblocking(true).unwrap();
+        // EINPROGRESS, as it should be; what else may go wrong, `greet` tells.
+        drop(socket.connect(&address.into()));
+        socket.set_nonblocking(false).unwrap();
+        Opening(socket.into())
     }
 }
 

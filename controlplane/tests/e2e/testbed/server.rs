@@ -15,7 +15,7 @@ use std::{
 
 use rustix::net::{Shutdown, shutdown};
 use tether_api::operator::Protocol;
-use tether_client::{Affinity, Client, Options, Outcome};
+use tether_client::{Affinity, Client, Options, Outcome, OutcomeCode};
 
 use super::{
     namespace::Namespace,
@@ -140,8 +140,18 @@ impl<'a> Server<'a> {
 
     /// As `start_affinity`, and waits until it is effective (S1).
     #[track_caller]
-    pub fn bind_client(&self, vip: Vip, peer: SocketAddr, options: Options) -> (Affinity, Outcome) {
+    pub fn bind_peer(&self, vip: Vip, peer: SocketAddr, options: Options) -> (Affinity, Outcome) {
         let affinity = self.start_affinity(vip, peer, options);
+        let outcome = affinity.wait(SOON).unwrap();
+        assert!(outcome.is_effective(), "{outcome:?}");
+        (affinity, outcome)
+    }
+
+    /// Starts an affinity of any source with this server, and waits until it is effective (S1).
+    #[track_caller]
+    pub fn bind_source(&self, vip: Vip, source: &str, options: Options) -> (Affinity, Outcome) {
+        let source = source.parse().unwrap();
+        let affinity = self.tether().start_source(vip.address, source, options);
         let outcome = affinity.wait(SOON).unwrap();
         assert!(outcome.is_effective(), "{outcome:?}");
         (affinity, outcome)
@@ -152,7 +162,7 @@ impl<'a> Server<'a> {
         self.shared.stopped.store(true, Ordering::Release);
         for listener in self.listeners.drain(..) {
             // It ends the `accept` that waits on it, which `close` does not.
-            drop(shutdown(&listener, Shutdown::Both));
+            let _ = shutdown(&listener, Shutdown::Both);
         }
         for accepted in self.shared.accepted().values() {
             if let Accepted::Stream(stream) = accepted {
@@ -165,6 +175,13 @@ impl<'a> Server<'a> {
         self.shared.accepted().clear();
         self.tether.take();
     }
+}
+
+/// Ends an affinity, and waits until it is so.
+#[track_caller]
+pub fn end(affinity: Affinity) {
+    let outcome = affinity.end().wait(SOON).unwrap();
+    assert_eq!(outcome.code, OutcomeCode::Ended, "{outcome:?}");
 }
 
 impl Drop for Server<'_> {
