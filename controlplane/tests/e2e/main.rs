@@ -15,6 +15,9 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody links a test")]
 
+mod ack;
 mod affinity;
+mod refusals;
 mod spread;
 mod testbed;
+mod time;

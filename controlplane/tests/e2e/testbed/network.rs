@@ -71,7 +71,9 @@ impl Network {
 
     fn create_client(&self) {
         self.plug(&self.client, "c");
-        let commands: Vec<_> = CLIENT.iter().map(|address| add(address, "data")).collect();
+        let mut commands: Vec<_> = CLIENT.iter().map(|address| add(address, "data")).collect();
+        // For who tries to signal and is no server.
+        commands.push(add("10.8.0.1/24", "control"));
         self.client.ip(&commands.join("\n"));
     }
 
