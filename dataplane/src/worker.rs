@@ -106,7 +106,8 @@ impl<P: Port> Worker<P> {
     /// One step at `now`: receive, forward, housekeeping, quiescent. Whether anything came.
     pub fn step(&mut self, now: Millis) -> bool {
         let guard = self.reader.guard();
-        let view = View {
+        // Loaded after frames were received: those that arrive after a publication are routed by it.
+        let snapshot = || View {
             guard,
             tables: self.tables.load(guard),
             affinities: &self.affinities,
@@ -122,14 +123,15 @@ impl<P: Port> Worker<P> {
                 forward(
                     &mut self.incoming,
                     port,
-                    view,
+                    snapshot(),
                     &mut self.own,
                     &mut self.lanes,
                     &mut self.ports,
                 );
             }
         }
-        self.housekeeping.run(view, &mut self.own, &mut self.ports);
+        self.housekeeping
+            .run(snapshot(), &mut self.own, &mut self.ports);
         self.own.desk.counters.steps.add(1);
         self.own.desk.counters.busy_steps.add(u64::from(busy));
         self.own.desk.counters.end();

@@ -181,8 +181,12 @@ impl Cell {
     /// A connection was placed by it.
     pub(crate) fn placed(&self, now: Millis) {
         self.hits.fetch_add(1, Ordering::Relaxed);
-        self.flows.fetch_add(1, Ordering::Relaxed);
         self.touch(now);
+    }
+
+    /// The connection that was placed is remembered.
+    pub(crate) fn flow_added(&self) {
+        self.flows.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A flow that affinity `generation` placed is gone.
