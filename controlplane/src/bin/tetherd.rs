@@ -1,12 +1,9 @@
 //! `tetherd`: arguments → configuration → ports → control and workers → the end.
 
 use clap::Parser;
-use std::{
-    error::Error,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::{path::PathBuf, process::ExitCode};
 use tether_controlplane::{
     config::{Config, Problems},
     control::Control,
@@ -58,7 +55,12 @@ fn log_to_stderr(filter: Option<&str>) {
 /// Exit 0: the file can be run; 2: it cannot, and standard output says why.
 fn check(arguments: &Arguments) -> ExitCode {
     let problems = match Config::load(&arguments.config) {
-        Ok(config) => publish::unsupported(&config).join("\n"),
+        Ok(config) => {
+            for warning in publish::without_effect(&config) {
+                let _ = writeln!(io::stdout(), "warning: {warning}");
+            }
+            publish::unsupported(&config).join("\n")
+        }
         Err(problems) => problems.to_string(),
     };
     if problems.is_empty() {
@@ -72,6 +74,9 @@ fn check(arguments: &Arguments) -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let file = arguments.config;
     let config = Config::load(&file).map_err(|problems| advised(&problems))?;
+    for warning in publish::without_effect(&config) {
+        log::warn!("{warning}");
+    }
     let listeners = Listeners::bind(&config)?;
     let cores = Cores::divide(&config.workers.cores)?;
     cores.keep_off()?;
