@@ -16,7 +16,7 @@ use super::{
     namespace::Namespace,
     programs::{tetherctl, tetherd},
     setup::Setup,
-    wait::{SOON, wait_for},
+    wait::{SOON, wait_for, wait_until},
 };
 
 /// Lines of the log that a failed test shows.
@@ -47,6 +47,11 @@ impl Daemon {
             ready.then_some(())
         });
         daemon
+    }
+
+    /// Where all its files are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -115,6 +120,19 @@ impl Daemon {
     /// Starts it again, after it has ended, by the same configuration.
     pub fn restart(&mut self, setup: &Setup, host: &Namespace) {
         *self = Self::start(setup, host, &self.directory.clone());
+    }
+
+    /// Has it read a new configuration.
+    pub fn reload(&self, toml: &str) {
+        fs::write(self.directory.join("tether.toml"), toml).unwrap();
+        self.signal(Signal::HUP);
+    }
+
+    /// Waits until its log says something.
+    #[track_caller]
+    pub fn wait_for_log(&self, words: &str) {
+        let what = format!("the log to say {words:?}");
+        wait_until(&what, SOON, || self.log().contains(words));
     }
 
     /// The end of its log.
