@@ -7,6 +7,11 @@
 //!         fall failures in a row
 //! ```
 
+mod probe;
+mod prober;
+
+pub(crate) use prober::Prober;
+
 /// One backend's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {

@@ -19,4 +19,6 @@ mod metrics;
 mod operator;
 pub mod ports;
 pub mod publish;
+pub mod server;
 pub mod signal;
+pub mod workers;

@@ -84,7 +84,7 @@ counters! {
     held "packets that wait for a MAC address now";
     originated "packets made by the forwarder itself: ARP, NDP, and answers sent in place of a request";
     received_bytes "bytes of the packets taken from the ports";
-    forwarded_bytes "bytes of the packets sent to backends";
+    forwarded_bytes "bytes of the packets rewritten for backends";
     flows_by_affinity "new flows placed by an affinity";
     flows_by_scheduler "new flows placed by the scheduler";
     fallback_down "new flows whose affinity's owner was down";
@@ -96,7 +96,7 @@ counters! {
     flows_expired "flows that timed out";
     flows "flows that are remembered now";
     refreshes "times that a packet of a flow looked to extend its affinity";
-    learned "answers of neighbours that were of use";
+    neighbours_learned "answers of neighbours that were of use";
     steps "turns of the loop";
     busy_steps "turns in which packets were received";
 }
@@ -137,7 +137,7 @@ impl Counters {
             let before = self.sequence.load(Ordering::Acquire);
             let view = self.read();
             fence(Ordering::Acquire);
-            if before % 2 == 0 && before == self.sequence.load(Ordering::Relaxed) {
+            if before.is_multiple_of(2) && before == self.sequence.load(Ordering::Relaxed) {
                 return view;
             }
             std::hint::spin_loop();
@@ -157,5 +157,17 @@ impl CountersView {
     #[must_use]
     pub fn adds_up(&self) -> bool {
         self.received == self.fates.iter().sum::<u64>() + self.held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_counter_has_the_name_of_a_fate() {
+        for (name, _) in CountersView::default().named() {
+            assert!(Fate::ALL.iter().all(|fate| fate.name() != name), "{name}");
+        }
     }
 }

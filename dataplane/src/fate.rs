@@ -42,7 +42,7 @@ fates! {
     OtherMac "other_mac" "addressed to another station's MAC address";
     BadVlan "bad_vlan" "not tagged with the VLAN of the port";
     UnknownEthertype "unknown_ethertype" "neither IPv4, IPv6 nor ARP";
-    ArpMalformed "arp_malformed" "ARP that is truncated or not for IPv4 over Ethernet";
+    ArpMalformed "arp_malformed" "ARP that is truncated, from no station or not for IPv4 over Ethernet";
     ArpNotOurs "arp_not_ours" "ARP about an address that is not the forwarder's";
     Ipv4Malformed "ipv4_malformed" "IPv4 header truncated, or its version or lengths wrong";
     Ipv4Checksum "ipv4_checksum" "IPv4 header checksum wrong";
@@ -57,12 +57,14 @@ fates! {
     IcmpUnhandled "icmp_unhandled" "an ICMP message that the forwarder has no use for";
     NdpMalformed "ndp_malformed" "NDP message truncated, off-link or with bad options";
     NdpNotOurs "ndp_not_ours" "NDP about an address that is not the forwarder's";
+    AddressConflict "address_conflict" "ARP or NDP of a station that claims an address of the forwarder";
     BadSource "bad_source" "a source address or port that nobody may send from";
     NoService "no_service" "no service at this protocol, address and port";
     NoBackend "no_backend" "the service has no backend that takes new flows";
     BackendDown "backend_down" "its backend is down and the service says drop";
     NeighbourUnresolved "neighbour_unresolved" "the backend's MAC address could not be resolved in time";
     HoldFull "hold_full" "too many packets already wait for that MAC address";
+    NoRoom "no_room" "no room in the frame's buffer for what had to be added";
     TransmitFull "transmit_full" "the port's transmit queue was full";
 }
 

@@ -15,7 +15,7 @@ mod state;
 pub(crate) use line::{Line, Line4, Line6};
 pub(crate) use state::{Flow, Placement, TcpEvent, Tick};
 
-use crate::{hash::HashKeys, key::FlowKey, simd::prefetch, tables::affinity::CellId};
+use crate::{hash::HashKeys, simd::prefetch, tables::affinity::CellId};
 
 /// Places in a line.
 pub(crate) const WAYS: usize = 4;
@@ -82,6 +82,7 @@ impl<L: Line> FlowTable<L> {
     }
 
     /// Places.
+    #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.lines.len() * WAYS
     }

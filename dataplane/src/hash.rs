@@ -1,7 +1,7 @@
 //! The hash of the process's own tables: keyed at start, since clients choose what is hashed.
 //!
 //! Two folded multiplications over 16 bytes, as in wyhash and aHash's fallback: without the keys a
-//! sender cannot aim at a bucket. Hashes that other machines must agree on use SipHash instead
+//! sender cannot aim at a bucket. Hashes that other machines must agree on use `SipHash` instead
 //! (`schedule/maglev.rs`).
 
 use std::hash::{BuildHasher, RandomState};

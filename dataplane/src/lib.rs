@@ -12,17 +12,27 @@ pub mod limits;
 pub mod plane;
 pub mod port;
 pub mod tables;
+pub mod worker;
 
+mod answer;
+mod classify;
 mod counters;
 mod flow_table;
+mod forward;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
+mod held;
 mod inspect;
 mod parse;
 mod rcu;
+mod rewrite;
 #[cfg(test)]
 mod samples;
 mod schedule;
 mod simd;
+mod solicit;
 mod sync;
 mod wire;
 

@@ -12,8 +12,8 @@
 #[cfg(test)]
 mod cases;
 mod extensions;
-#[cfg(test)]
-mod oracle;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 mod transport;
 
 use zerocopy::FromBytes;

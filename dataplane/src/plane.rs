@@ -5,6 +5,7 @@ use crate::{
     clock::Millis,
     counters::{Counters, CountersView},
     rcu::{self, Generation, Limbo, Published, Publisher, Reader, Retired},
+    sync::Arc,
     tables::{
         Tables, TablesError, TablesSpec,
         affinity::{AffinityTable, AffinityWriter, affinities},
@@ -12,10 +13,7 @@ use crate::{
     },
 };
 use crossbeam_queue::ArrayQueue;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::inspect::{Answer, FlowFilter, FlowView, Question};
 
@@ -81,12 +79,12 @@ pub fn data_plane(
     let tables = Arc::new(Tables::build(spec, None)?);
     let (publisher, readers) = rcu::domain(workers);
     let (affinity_table, writer) = affinities(publisher.domain(), capacity);
-    let published = Arc::new(Published::new(publisher.domain(), Arc::clone(&tables)));
+    let shared = Arc::new(Published::new(publisher.domain(), Arc::clone(&tables)));
     let desks: Vec<_> = readers.iter().map(|_| Arc::new(Desk::new())).collect();
     let seats = readers.into_iter().zip(&desks).enumerate();
     let seats = seats.map(|(place, (reader, desk))| Seat {
         reader,
-        tables: Arc::clone(&published),
+        tables: Arc::clone(&shared),
         affinities: Arc::clone(&affinity_table),
         desk: Arc::clone(desk),
         place,
@@ -95,7 +93,7 @@ pub fn data_plane(
     let writer = Writer {
         old_tables: Limbo::new(publisher.domain()),
         publisher,
-        published,
+        published: shared,
         tables,
         affinities: writer,
         desks,

@@ -3,6 +3,11 @@
 //! A [`Port`] is one worker's pair of queues on a port. Implementations: `port/memory.rs`,
 //! `port/pcap.rs`, and `port/dpdk.rs` with the feature `dpdk`.
 
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
+pub mod memory;
+pub mod pcap;
+
 use arrayvec::ArrayVec;
 
 /// Frames taken from a port at once. 64 measured 6 % faster than 32 with a million flows.

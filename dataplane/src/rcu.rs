@@ -140,7 +140,7 @@ pub(crate) struct Guard<'a> {
 impl Guard<'_> {
     /// Holds the callers of [`Published::load`] and of the affinity table to their own domain.
     #[inline]
-    pub(crate) fn assert_guards(&self, domain: &Arc<Domain>) {
+    pub(crate) fn assert_guards(self, domain: &Arc<Domain>) {
         assert!(
             Arc::ptr_eq(self.domain, domain),
             "a guard of another domain"
@@ -278,9 +278,9 @@ mod tests {
     #[test]
     fn nothing_is_reclaimed_before_every_reader_has_passed() {
         let (publisher, mut readers) = domain(2);
-        let published = Published::new(publisher.domain(), 1);
+        let shared = Published::new(publisher.domain(), 1);
         let mut limbo = Limbo::new(publisher.domain());
-        limbo.retire(published.replace(2));
+        limbo.retire(shared.replace(2));
         publisher.advance();
         assert!(limbo.reclaim(publisher.passed()).is_none());
         readers[0].quiescent();
@@ -293,10 +293,10 @@ mod tests {
     #[test]
     fn what_is_retired_after_the_last_advance_waits_for_the_next() {
         let (publisher, mut readers) = domain(1);
-        let published = Published::new(publisher.domain(), 1);
+        let shared = Published::new(publisher.domain(), 1);
         let mut limbo = Limbo::new(publisher.domain());
         readers[0].quiescent();
-        limbo.retire(published.replace(2));
+        limbo.retire(shared.replace(2));
         assert!(limbo.reclaim(publisher.passed()).is_none());
         drop(readers);
         assert!(limbo.reclaim(publisher.passed()).is_none());
@@ -318,8 +318,8 @@ mod tests {
     fn a_guard_of_another_domain_is_refused() {
         let (publisher, _readers) = domain(1);
         let (_other, readers) = domain(1);
-        let published = Published::new(publisher.domain(), 1);
-        published.load(readers[0].guard());
+        let shared = Published::new(publisher.domain(), 1);
+        shared.load(readers[0].guard());
     }
 }
 
@@ -343,21 +343,21 @@ mod loom_tests {
         loom::model(|| {
             let (publisher, mut readers) = domain(1);
             let freed = Arc::new(AtomicU32::new(0));
-            let published = Arc::new(Published::new(
+            let shared = Arc::new(Published::new(
                 publisher.domain(),
                 Canary(Arc::clone(&freed)),
             ));
             let mut reader = readers.remove(0);
-            let shared = Arc::clone(&published);
+            let seen = Arc::clone(&shared);
             let worker = thread::spawn(move || {
                 for _ in 0..2 {
-                    let held = shared.load(reader.guard());
+                    let held = seen.load(reader.guard());
                     assert_eq!(held.0.load(Ordering::Relaxed), 0, "read after free");
                     reader.quiescent();
                 }
             });
             let mut limbo = Limbo::new(publisher.domain());
-            limbo.retire(published.replace(Canary(Arc::new(AtomicU32::new(0)))));
+            limbo.retire(shared.replace(Canary(Arc::new(AtomicU32::new(0)))));
             publisher.advance();
             drop(limbo.reclaim(publisher.passed()));
             worker.join().expect("the worker's assertions hold");

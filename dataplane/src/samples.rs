@@ -7,6 +7,7 @@ use etherparse::{
     VlanId,
 };
 
+pub(crate) use crate::parse::oracle::rfc1071;
 use crate::wire::ethernet::Mac;
 
 pub(crate) const NEIGHBOUR_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x11]);
@@ -119,16 +120,6 @@ pub(crate) fn summed4(frame: Vec<u8>) -> Vec<u8> {
     let cleared = patched(frame, 24, &[0, 0]);
     let checksum = rfc1071(&cleared[14..14 + header_len]);
     patched(cleared, 24, &checksum.to_be_bytes())
-}
-
-/// The Internet checksum word by word, as in RFC 1071, section 4.1.
-pub(crate) fn rfc1071(bytes: &[u8]) -> u16 {
-    let mut sum = 0u32;
-    for pair in bytes.chunks(2) {
-        sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !u16::try_from(sum).unwrap()
 }
 
 /// The frame with some bytes written over.

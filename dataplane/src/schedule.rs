@@ -16,10 +16,10 @@ use std::{hash::Hasher, net::IpAddr};
 
 /// A service's backends in the shares of its scheduler.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Slots {
+pub(crate) struct Slots {
     scheduler: Scheduler,
     made_of: Vec<Candidate>,
-    slots: Box<[BackendId]>,
+    backends: Box<[BackendId]>,
 }
 
 /// A backend that may be chosen.
@@ -42,7 +42,7 @@ impl Slots {
         Self {
             scheduler,
             made_of,
-            slots,
+            backends: slots,
         }
     }
 
@@ -60,18 +60,18 @@ impl Slots {
     /// The slot and the backend of a new flow; `turn` is this worker's counter for the service.
     #[inline]
     pub(crate) fn choose<K: FlowKey>(&self, key: &K, turn: &mut u32) -> Option<(usize, BackendId)> {
-        if self.slots.is_empty() {
+        if self.backends.is_empty() {
             return None;
         }
         let slot = match self.scheduler {
-            Scheduler::Maglev => reduce(flow_hash(key), self.slots.len()),
+            Scheduler::Maglev => reduce(flow_hash(key), self.backends.len()),
             Scheduler::RoundRobin | Scheduler::WeightedRoundRobin => {
-                let slot = *turn as usize % self.slots.len();
+                let slot = *turn as usize % self.backends.len();
                 *turn = turn.wrapping_add(1);
                 slot
             }
         };
-        Some((slot, self.slots[slot]))
+        Some((slot, self.backends[slot]))
     }
 }
 
@@ -85,7 +85,7 @@ fn reduce(hash: u64, n: usize) -> usize {
     ((u128::from(hash) * n as u128) >> 64) as usize
 }
 
-/// The hash that every forwarder agrees on: SipHash 1-3, zero keys, over the 5-tuple as it stands
+/// The hash that every forwarder agrees on: `SipHash` 1-3, zero keys, over the 5-tuple as it stands
 /// in the packet.
 #[inline]
 fn flow_hash<K: FlowKey>(key: &K) -> u64 {
@@ -166,7 +166,7 @@ mod tests {
     fn weighted_round_robin_keeps_the_weights_and_interleaves() {
         let slots = slots(Scheduler::WeightedRoundRobin, &candidates(&[3, 1, 0]));
         assert_eq!(shares(&slots, 40, 3), [30, 10, 0]);
-        let firsts: Vec<_> = slots.slots.iter().map(|it| it.0).collect();
+        let firsts: Vec<_> = slots.backends.iter().map(|it| it.0).collect();
         assert_eq!(firsts, [0, 0, 1, 0]);
     }
 

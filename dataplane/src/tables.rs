@@ -11,7 +11,7 @@ pub mod service;
 mod station;
 
 pub use station::PortSpec;
-pub(crate) use station::{Route, Station, Stations, same_subnet};
+pub(crate) use station::{PortStation, Route, Stations, same_subnet};
 
 use crate::{
     key::Protocol,
@@ -76,10 +76,11 @@ impl Tables {
         check_limits(spec)?;
         let vips = spec.services.iter().map(|service| service.address);
         let mut neighbours = Neighbours::default();
-        let stations = Stations::new(&spec.ports, vips, &mut neighbours);
+        let mut stations = Stations::new(&spec.ports, vips, &mut neighbours);
         let backends = place_backends(spec, &stations, &mut neighbours)?;
         if let Some(before) = before {
             neighbours.inherit(&before.neighbours);
+            stations.succeed(&before.stations);
         }
         let services = spec.services.iter().map(|service| Service {
             spec: service.clone(),
@@ -134,7 +135,7 @@ fn place_backends(
     neighbours: &mut Neighbours,
 ) -> Result<Box<[Option<Backend>]>, TablesError> {
     let places = spec.backends.iter().map(|it| it.id.index() + 1).max();
-    let mut placed = vec![None; places.unwrap_or(0)];
+    let mut list = vec![None; places.unwrap_or(0)];
     for backend in &spec.backends {
         let Some(Route { port, next_hop }) = stations.link_to(backend.address) else {
             return Err(TablesError::NoRoute {
@@ -142,14 +143,14 @@ fn place_backends(
                 address: backend.address,
             });
         };
-        placed[backend.id.index()] = Some(Backend {
+        list[backend.id.index()] = Some(Backend {
             service: backend.service,
             neighbour: neighbours.intern(next_hop, port),
             port,
             state: backend.state,
         });
     }
-    Ok(placed.into_boxed_slice())
+    Ok(list.into_boxed_slice())
 }
 
 /// The service's slots: those from before where they were made of the same.

@@ -34,3 +34,13 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 /// Most signals that one `SignalBatch` may hold; a longer batch is `INVALID_ARGUMENT`.
 pub const BATCH_SIGNALS_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn reflection_takes_the_descriptors() {
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(super::FILE_DESCRIPTOR_SET);
+        assert!(reflection.build_v1().is_ok());
+    }
+}

@@ -2,12 +2,12 @@
 //! where their names are (contract rule B4); a new order alone is no change. What only a restart
 //! can change is named apart, so that a reload can refuse it whole (contract rule L2).
 
-use std::fmt::{self, Display};
-use std::net::IpAddr;
-use std::time::Duration;
+use std::collections::HashMap;
 
-use super::{AffinityPolicy, Backend, Check, Config, Control, Dpdk, Health, Limits, Service};
-use super::{Workers, duration};
+use super::{AffinityPolicy, Backend, Config, Control, Dpdk, Limits, Service, Workers};
+use text::Text;
+
+mod text;
 
 /// What changes from one configuration to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -189,8 +189,7 @@ fn by_name<'a, T>(
     new: &'a [T],
     name: impl Fn(&T) -> &str,
 ) -> (Vec<&'a T>, Vec<(Option<&'a T>, &'a T)>) {
-    let mut olds: hashbrown::HashMap<&str, &T> =
-        old.iter().map(|item| (name(item), item)).collect();
+    let mut olds: HashMap<&str, &T> = old.iter().map(|item| (name(item), item)).collect();
     let kept = new
         .iter()
         .map(|item| (olds.remove(name(item)), item))
@@ -249,144 +248,6 @@ fn backend(old: &Backend, new: &Backend) -> Option<BackendChange> {
             to: new.weight,
         }),
         _ => Some(BackendChange::Changed { name, fields }),
-    }
-}
-
-/// A value as the file would write it.
-trait Text {
-    fn text(&self) -> String;
-}
-
-macro_rules! displayed {
-    ($($kind:ty),+) => {$(
-        impl Text for $kind {
-            fn text(&self) -> String {
-                self.to_string()
-            }
-        }
-    )+};
-}
-
-displayed!(
-    u8,
-    u16,
-    u32,
-    String,
-    IpAddr,
-    super::Protocol,
-    super::Scheduler,
-    super::Forward
-);
-displayed!(super::Refresh, super::OnConflict, super::OnBackendDown);
-
-impl Text for Duration {
-    fn text(&self) -> String {
-        duration::format(*self)
-    }
-}
-
-impl Text for Health {
-    fn text(&self) -> String {
-        let Self {
-            check,
-            interval,
-            timeout,
-            rise,
-            fall,
-        } = self;
-        let check = match check {
-            Check::Tcp => "tcp".to_owned(),
-            Check::Http { path } => format!("http {path}"),
-        };
-        let (interval, timeout) = (interval.text(), timeout.text());
-        format!("{check} every {interval}, timeout {timeout}, rise {rise}, fall {fall}")
-    }
-}
-
-impl<T: Text> Text for Option<T> {
-    fn text(&self) -> String {
-        self.as_ref().map_or_else(|| "none".to_owned(), Text::text)
-    }
-}
-
-impl<T: Text> Text for Vec<T> {
-    fn text(&self) -> String {
-        let texts: Vec<String> = self.iter().map(Text::text).collect();
-        format!("[{}]", texts.join(", "))
-    }
-}
-
-impl Display for Diff {
-    /// One line per change; nothing where nothing changes.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for name in &self.restart {
-            writeln!(formatter, "{name} changes: needs a restart")?;
-        }
-        for change in &self.limits {
-            writeln!(formatter, "limits {change}")?;
-        }
-        for change in &self.services {
-            writeln!(formatter, "{change}")?;
-        }
-        Ok(())
-    }
-}
-
-impl Display for FieldChange {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {} -> {}", self.field, self.from, self.to)
-    }
-}
-
-impl Display for ServiceChange {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Added(service) => {
-                let count = service.backends.len();
-                write!(
-                    formatter,
-                    "service {} added with {count} backends",
-                    service.name
-                )
-            }
-            Self::Removed(service) => write!(formatter, "service {} removed", service.name),
-            Self::Changed {
-                name,
-                fields,
-                backends,
-            } => {
-                let fields = fields
-                    .iter()
-                    .map(|change| format!("service {name} {change}"));
-                let backends = backends
-                    .iter()
-                    .map(|change| format!("service {name} {change}"));
-                let lines: Vec<String> = fields.chain(backends).collect();
-                formatter.write_str(&lines.join("\n"))
-            }
-        }
-    }
-}
-
-impl Display for BackendChange {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Added(backend) => {
-                write!(
-                    formatter,
-                    "backend {} added at {}",
-                    backend.name, backend.address
-                )
-            }
-            Self::Removed(backend) => write!(formatter, "backend {} removed", backend.name),
-            Self::Reweighted { name, from, to } => {
-                write!(formatter, "backend {name} weight: {from} -> {to}")
-            }
-            Self::Changed { name, fields } => {
-                let changes: Vec<String> = fields.iter().map(ToString::to_string).collect();
-                write!(formatter, "backend {name} {}", changes.join(", "))
-            }
-        }
     }
 }
 
@@ -490,6 +351,11 @@ mod tests {
                 "\"10.9.0.13\"\nweight = 2",
                 "service shop backend shop-1 address: 10.9.0.11 -> 10.9.0.13, weight: 1 -> 2, \
                  signal_from: [10.9.0.11] -> [10.9.0.13]\n",
+            ),
+            (
+                "\"10.9.0.11\"",
+                "\"10.9.0.11\"\nweight = 2\nidentity = \"x\"",
+                "service shop backend shop-1 weight: 1 -> 2, identity: shop-1 -> x\n",
             ),
             (
                 "name = \"shop-2\"",

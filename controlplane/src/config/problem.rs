@@ -112,9 +112,8 @@ impl Problems {
             if handler.render_report(&mut text, &snippet).is_err() {
                 text.push_str(&self.line(problem, &self.line_starts()));
             }
-            text.push('\n');
         }
-        text
+        text.trim_end().to_owned()
     }
 
     fn line(&self, problem: &Problem, line_starts: &[usize]) -> String {

@@ -100,6 +100,7 @@ pub(super) struct Affinity {
 pub(super) struct Health {
     pub(super) check: Field<CheckWord>,
     pub(super) path: Field<String>,
+    pub(super) has_path: bool,
     pub(super) interval: Field<Duration>,
     pub(super) timeout: Field<Duration>,
     pub(super) rise: Field<u8>,
@@ -118,17 +119,17 @@ pub(super) struct Backend {
     pub(super) signal_from: Option<Vec<Spanned<IpAddr>>>,
 }
 
-/// Reads `text`. `None`: it is not TOML, and all that the parser says about it is in `problems`.
+/// Reads `text`. `None`: it is not TOML; what the parser says is in `problems`.
 pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Option<File> {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    if errors.is_empty() {
-        return Some(Table::root(root.get_ref(), problems, file));
+    match DeTable::parse(text) {
+        Ok(root) => Some(Table::root(root.get_ref(), problems, file)),
+        Err(error) => {
+            let end = text.len()..text.len();
+            let problem = Problem::new(error.span().unwrap_or(end), error.message());
+            problems.push(problem.help("this is no TOML: mend it, then the rest is checked"));
+            None
+        }
     }
-    problems.extend(errors.iter().map(|error| {
-        let end = text.len();
-        Problem::new(error.span().unwrap_or(end..end), error.message())
-    }));
-    None
 }
 
 fn file(table: &mut Table<'_>) -> File {
@@ -145,7 +146,7 @@ fn file(table: &mut Table<'_>) -> File {
 }
 
 fn workers(table: &mut Table<'_>) -> Workers {
-    let core = integer(0..=1023, "CPU_SETSIZE is 1024 (sched_setaffinity(2))");
+    let core = integer(0..=1023, "Linux has room for 1024 (CPU_SETSIZE)");
     let flows = integer(
         1_024..=67_108_864,
         "each worker allocates its flow table at start",
@@ -170,6 +171,8 @@ fn port(table: &mut Table<'_>) -> Port {
 }
 
 fn control(table: &mut Table<'_>) -> Control {
+    table.goes_with("auth", "signal");
+    table.goes_with("tls", "signal");
     let operator = PathBuf::from("/run/tether/operator.sock");
     Control {
         signal: table.optional("signal", value::socket_address),
@@ -229,7 +232,7 @@ fn service(table: &mut Table<'_>) -> Service {
 fn affinity(table: &mut Table<'_>) -> Affinity {
     let time = || {
         let range = Duration::from_millis(1)..=Duration::from_hours(365 * 24);
-        duration(range, "for longer, a server starts with until_ended")
+        duration(range, "for no end, a server asks for until_ended")
     };
     Affinity {
         duration: table.or("duration", time(), Duration::from_mins(30)),
@@ -255,6 +258,7 @@ fn health(table: &mut Table<'_>) -> Health {
     Health {
         check: table.or("check", word, CheckWord::Tcp),
         path: table.optional("path", value::request_path),
+        has_path: table.has("path"),
         interval: table.or("interval", interval, Duration::from_secs(2)),
         timeout: table.or("timeout", timeout, Duration::from_secs(1)),
         rise: table.or("rise", in_a_row(), 2),

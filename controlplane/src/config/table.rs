@@ -53,6 +53,23 @@ impl<'t> Table<'t> {
         self.place.clone()
     }
 
+    /// Whether `key` is there, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Reports `key` where it is there and the one that it goes with is not.
+    pub(super) fn goes_with(&mut self, key: &'static str, other: &'static str) {
+        if let Some((key, _)) = self.entries.get_key_value(key)
+            && !self.has(other)
+        {
+            let message = format!("{:?} is of no use without \"{other}\"", key.get_ref());
+            let help = format!("add \"{other}\" to {}, or leave this out", self.title);
+            self.problems
+                .push(Problem::new(key.span(), message).help(help));
+        }
+    }
+
     /// A key that may be absent.
     pub(super) fn optional<T>(
         &mut self,
@@ -60,7 +77,7 @@ impl<'t> Table<'t> {
         kind: impl Kind<T>,
     ) -> Option<Spanned<T>> {
         let value = self.get(key)?;
-        self.fit(key, value, kind)
+        self.fit(&format!("\"{key}\""), value, kind)
     }
 
     /// A key that must be there.
@@ -81,7 +98,7 @@ impl<'t> Table<'t> {
         default: T,
     ) -> Option<Spanned<T>> {
         match self.get(key) {
-            Some(value) => self.fit(key, value, kind),
+            Some(_) => self.optional(key, kind),
             None => Some(Spanned::new(self.place(), default)),
         }
     }
@@ -96,10 +113,12 @@ impl<'t> Table<'t> {
             return Some(Vec::new());
         };
         let Some(array) = value.get_ref().as_array() else {
-            self.misfit(key, value, Misfit::kind("an array", value.get_ref()));
+            let misfit = Misfit::kind("an array", value.get_ref());
+            self.misfit(&format!("\"{key}\""), value, misfit);
             return None;
         };
-        let fit = |element| self.fit(key, element, &kind);
+        let subject = format!("an element of \"{key}\"");
+        let fit = |element| self.fit(&subject, element, &kind);
         let elements: Vec<_> = array.iter().map(fit).collect();
         elements.into_iter().collect()
     }
@@ -169,12 +188,14 @@ impl<'t> Table<'t> {
         };
         let Some(array) = value.get_ref().as_array() else {
             let misfit = Misfit::kind("an array of tables", value.get_ref());
-            self.misfit(key, value, misfit.help(format!("write {title}")));
+            let misfit = misfit.help(format!("write {title}"));
+            self.misfit(&format!("\"{key}\""), value, misfit);
             return Vec::new();
         };
         let mut read_element = |element: &Spanned<DeValue<'_>>| {
             let Some(entries) = element.get_ref().as_table() else {
-                self.misfit(key, element, Misfit::kind("a table", element.get_ref()));
+                let misfit = Misfit::kind("a table", element.get_ref());
+                self.misfit(&format!("an element of \"{key}\""), element, misfit);
                 return None;
             };
             Some(Table::read(
@@ -208,7 +229,8 @@ impl<'t> Table<'t> {
         let title = format!("[{}]", self.path(key));
         let Some(entries) = value.get_ref().as_table() else {
             let misfit = Misfit::kind("a table", value.get_ref());
-            self.misfit(key, value, misfit.help(format!("write {title}")));
+            let misfit = misfit.help(format!("write {title}"));
+            self.misfit(&format!("\"{key}\""), value, misfit);
             return None;
         };
         Some(Table::read(
@@ -235,7 +257,7 @@ impl<'t> Table<'t> {
     }
 
     fn must_have(&mut self, key: &'static str) {
-        if !self.entries.contains_key(key) {
+        if !self.has(key) {
             let title = if self.title.is_empty() {
                 "the file"
             } else {
@@ -254,27 +276,29 @@ impl<'t> Table<'t> {
                 .as_array()
                 .is_some_and(|array| array.is_empty())
         {
-            self.misfit(key, value, Misfit::new("must not be empty"));
+            let misfit = Misfit::new("must not be empty");
+            self.misfit(&format!("\"{key}\""), value, misfit);
         }
     }
 
     fn fit<T>(
         &mut self,
-        key: &str,
+        subject: &str,
         value: &Spanned<DeValue<'_>>,
         kind: impl Kind<T>,
     ) -> Option<Spanned<T>> {
         match kind(value.get_ref()) {
             Ok(fitting) => Some(Spanned::new(value.span(), fitting)),
             Err(misfit) => {
-                self.misfit(key, value, misfit);
+                self.misfit(subject, value, misfit);
                 None
             }
         }
     }
 
-    fn misfit(&mut self, key: &str, value: &Spanned<DeValue<'_>>, misfit: Misfit) {
-        self.problems.push(misfit.into_problem(key, value.span()));
+    fn misfit(&mut self, subject: &str, value: &Spanned<DeValue<'_>>, misfit: Misfit) {
+        self.problems
+            .push(misfit.into_problem(subject, value.span()));
     }
 
     fn report_unknown(self) {

@@ -14,9 +14,9 @@ mod build;
 mod host;
 mod service;
 
-/// The most ports: what DPDK calls ports are counted in a byte or two, and we poll each.
+/// The most ports: each worker polls them all in every step.
 const MOST_PORTS: usize = 16;
-/// The most workers.
+/// The most workers, each on a core of its own.
 const MOST_WORKERS: usize = 64;
 /// The most services.
 const MOST_SERVICES: usize = 4096;

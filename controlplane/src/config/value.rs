@@ -21,7 +21,7 @@ pub(super) struct Misfit {
 }
 
 impl Misfit {
-    /// `message` goes on from the key's name: "must not be empty".
+    /// `message` goes on from the subject: "must not be empty".
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -44,9 +44,9 @@ impl Misfit {
         self
     }
 
-    /// The problem of `key` at `place`.
-    pub(super) fn into_problem(self, key: &str, place: Place) -> Problem {
-        let problem = Problem::new(place, format!("\"{key}\" {}", self.message));
+    /// The problem of `subject` at `place`.
+    pub(super) fn into_problem(self, subject: &str, place: Place) -> Problem {
+        let problem = Problem::new(place, format!("{subject} {}", self.message));
         match self.help {
             Some(help) => problem.help(help),
             None => problem,
@@ -153,8 +153,10 @@ pub(super) fn path(value: &DeValue<'_>) -> Result<PathBuf, Misfit> {
 pub(super) fn socket_path(value: &DeValue<'_>) -> Result<PathBuf, Misfit> {
     let path = string(value)?;
     if path.len() > 107 {
-        let message = format!("must be at most 107 bytes, not {} (unix(7))", path.len());
-        return Err(Misfit::new(message).help("put the socket in a directory with a shorter path"));
+        let message = format!("must be at most 107 bytes, not {}", path.len());
+        let help =
+            "the address of a Unix socket has no room for more (unix(7)): take a shorter path";
+        return Err(Misfit::new(message).help(help));
     }
     Ok(PathBuf::from(path))
 }

@@ -53,11 +53,11 @@ impl Line for Line4 {
         let (from, span) = Flow::bits_of(key.protocol);
         let mut same = 0_u32;
         for way in 0..WAYS {
-            let equal = (self.sources[way] == key.source)
-                & (self.destinations[way] == key.destination)
-                & (self.ports[way] == key.ports.0)
-                & (self.flows[way].wrapping_sub(from) < span);
-            same |= u32::from(equal) << way;
+            let differs = (self.sources[way] ^ key.source)
+                | (self.destinations[way] ^ key.destination)
+                | (self.ports[way] ^ key.ports.0);
+            let other = self.flows[way].wrapping_sub(from) >= span;
+            same |= u32::from(differs | u32::from(other) == 0) << way;
         }
         (same != 0).then(|| same.trailing_zeros() as usize)
     }

@@ -210,7 +210,6 @@ impl Flow {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "masked to 14 bits")]
     pub(crate) fn backend(self) -> BackendId {
         BackendId((self.0 & BACKEND_MASK) as u16)
     }
@@ -256,9 +255,8 @@ fn next(state: State, event: TcpEvent) -> State {
         (State::Free, _) => State::Free,
         (State::UdpHalfOpen | State::UdpEstablished, _) => State::UdpEstablished,
         (_, TcpEvent::Rst) => State::TcpClosed,
-        (_, TcpEvent::Fin) => State::TcpClosing,
+        (_, TcpEvent::Fin) | (State::TcpClosing, TcpEvent::Other) => State::TcpClosing,
         (state, TcpEvent::Syn) => state,
-        (State::TcpClosing, TcpEvent::Other) => State::TcpClosing,
         (State::TcpHalfOpen | State::TcpEstablished | State::TcpClosed, TcpEvent::Other) => {
             State::TcpEstablished
         }

@@ -5,8 +5,10 @@ use etherparse::{IpNumber, Ipv6Extensions, Ipv6RawExtHeader, Ipv6RoutingExtensio
 use super::*;
 use crate::key::{Ports, Protocol};
 use crate::samples::*;
-use crate::wire::tcp::{ACK, FIN, PSH, RST, SYN, URG};
+use crate::wire::tcp::{ACK, FIN, RST, SYN, URG};
 
+/// Flag: hand over what has come (RFC 9293, section 3.1).
+const PSH: u8 = 0x08;
 /// Flags of congestion notification (RFC 3168, section 6.1).
 const ECE: u8 = 0x40;
 const CWR: u8 = 0x80;
@@ -323,7 +325,12 @@ fn extension_headers_are_followed_to_a_limit() {
             chain(&[60; extensions::AT_MOST]),
             found(most),
         ),
-        Case("authentication", None, chain(&[51]), found(1)),
+        Case(
+            "authentication of 16 bytes",
+            None,
+            patched(chain(&[51, 60]), 54, &[6, 2]),
+            found(2),
+        ),
         Case(
             "routed to its end",
             None,

@@ -50,14 +50,21 @@ pub(super) fn skip(first: u8, payload: &[u8]) -> Result<Upper<'_>, Fate> {
     Err(Fate::Ipv6Extensions)
 }
 
-/// The next header and the length in bytes. A routing header with segments left is refused: the
-/// packet is to be routed on, not to be delivered here (RFC 8200, section 4.4).
+/// The next header and the length in bytes. Refused are a routing header with segments left, whose
+/// packet is to be routed on (RFC 8200, section 4.4), and an authentication header shorter than its
+/// fixed part (RFC 4302, section 2).
 fn extension(kind: u8, payload: &[u8]) -> Result<(u8, u16), Fate> {
     let (header, _) = Extension::ref_from_prefix(payload).map_err(|_| Fate::Ipv6Extensions)?;
-    if kind == ipv6::ROUTING && header.segments_left != 0 {
-        return Err(Fate::Ipv6Extensions);
+    let is_refused = match kind {
+        ipv6::ROUTING => header.segments_left != 0,
+        ipv6::AUTHENTICATION => header.len == 0,
+        _ => false,
+    };
+    if is_refused {
+        Err(Fate::Ipv6Extensions)
+    } else {
+        Ok((header.next_header, header.header_len(kind)))
     }
-    Ok((header.next_header, header.header_len(kind)))
 }
 
 fn fragment(payload: &[u8]) -> Result<(u8, u16), Fate> {

@@ -73,7 +73,7 @@ fn remainder(hash: u64, size: usize) -> usize {
     usize::try_from(hash % size as u64).unwrap_or(0)
 }
 
-/// SipHash 1-3 with zero keys over the name and one byte: the same on every machine.
+/// `SipHash` 1-3 with zero keys over the name and one byte: the same on every machine.
 fn hash(name: &str, which: u8) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(name.as_bytes());

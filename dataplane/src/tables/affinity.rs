@@ -30,7 +30,8 @@ use crate::{
 use arrayvec::ArrayVec;
 use cell::Cell;
 use directory::{Directory, Entry};
-use family::{Family, Query, Ranks, V4, V6, owner_and_cell};
+pub(crate) use family::Query;
+use family::{Family, Ranks, V4, V6, owner_and_cell};
 
 /// An affinity that matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

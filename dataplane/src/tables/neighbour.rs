@@ -7,6 +7,7 @@
 
 use super::id::{NeighbourId, PortId};
 use crate::{
+    answer::Learned,
     clock::Millis,
     sync::{AtomicU64, Ordering},
     wire::ethernet::Mac,
@@ -17,12 +18,14 @@ use std::net::IpAddr;
 pub(crate) const RENEW_MS: u64 = 30_000;
 /// An answer that was not renewed is given up when it is this old.
 pub(crate) const GIVE_UP_MS: u64 = 35_000;
-/// Between two questions about one neighbour, in milliseconds (RFC 4861 RETRANS_TIMER).
+/// Between two questions about one neighbour, in milliseconds (RFC 4861 section 10).
 pub(crate) const ASK_AGAIN_MS: u64 = 1000;
 /// The same for the first questions, so that a start is quick.
 pub(crate) const ASK_FIRST_MS: u64 = 200;
 const QUICK_QUESTIONS: u64 = 5;
 
+/// When a given address was confirmed: it never grows old.
+const GIVEN: u64 = u64::MAX;
 /// Marks a resolved address in its word: an all-zero MAC would otherwise look unresolved.
 const RESOLVED: u64 = 1 << 63;
 
@@ -86,17 +89,38 @@ impl Neighbour {
     #[inline]
     pub(crate) fn mac(&self) -> Option<Mac> {
         let word = self.mac.load(Ordering::Relaxed);
-        let [_, _, a, b, c, d, e, f] = word.to_be_bytes();
-        (word & RESOLVED != 0).then_some(Mac([a, b, c, d, e, f]))
+        let mut mac = [0; 6];
+        mac.copy_from_slice(&word.to_be_bytes()[2..]);
+        (word & RESOLVED != 0).then_some(Mac(mac))
     }
 
-    /// It answered from `mac`.
-    pub(crate) fn learn(&self, mac: Mac, now: Millis) {
-        let [a, b, c, d, e, f] = mac.0;
-        let word = u64::from_be_bytes([0, 0, a, b, c, d, e, f]) | RESOLVED;
+    /// A neighbour says where it is. A claim that answers no question is used, and asked about at
+    /// once; one that may not replace another address does not (RFC 4861 section 7.2.5).
+    pub(crate) fn learn(&self, learned: &Learned, now: Millis) {
+        let known = self.mac();
+        if self.is_given() || (known.is_some_and(|known| known != learned.mac) && !learned.replaces)
+        {
+            return;
+        }
+        if learned.is_answer {
+            self.confirmed_ms.store(now.0, Ordering::Relaxed);
+            self.questions.store(0, Ordering::Relaxed);
+        } else if known != Some(learned.mac) {
+            let stale = now - RENEW_MS;
+            self.confirmed_ms.store(stale.0, Ordering::Relaxed);
+        }
+        self.set_mac(learned.mac);
+    }
+
+    fn is_given(&self) -> bool {
+        self.confirmed_ms.load(Ordering::Relaxed) == GIVEN
+    }
+
+    fn set_mac(&self, mac: Mac) {
+        let mut bytes = [0; 8];
+        bytes[2..].copy_from_slice(&mac.0);
+        let word = u64::from_be_bytes(bytes) | RESOLVED;
         self.mac.store(word, Ordering::Relaxed);
-        self.confirmed_ms.store(now.0, Ordering::Relaxed);
-        self.questions.store(0, Ordering::Relaxed);
     }
 
     /// Whether there is something to ask at `now`; counts as asked. Gives up an answer that is too
@@ -134,7 +158,7 @@ impl Neighbour {
             address: self.address,
             port: self.port,
             mac: self.mac(),
-            confirmed: (confirmed != 0).then_some(Millis(confirmed)),
+            confirmed: (confirmed != 0 && confirmed != GIVEN).then_some(Millis(confirmed)),
         }
     }
 }
@@ -157,17 +181,32 @@ impl Neighbours {
         NeighbourId(u16::try_from(place).unwrap_or(u16::MAX))
     }
 
+    /// Gives a next hop its MAC address, for good.
+    pub(crate) fn fix(&mut self, address: IpAddr, port: PortId, mac: Mac) {
+        let place = self.intern(address, port);
+        let neighbour = self.get(place);
+        neighbour.set_mac(mac);
+        neighbour.confirmed_ms.store(GIVEN, Ordering::Relaxed);
+    }
+
     /// Takes over what the tables before knew.
     pub(crate) fn inherit(&mut self, before: &Self) {
         for new in &self.0 {
-            if let Some(old) = before.find(new.address, new.port) {
+            let known = before.find(new.address, new.port);
+            if let Some(old) = known.filter(|old| !new.is_given() && !old.is_given()) {
                 new.inherit(old);
             }
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: NeighbourId) -> &Neighbour {
         &self.0[id.index()]
+    }
+
+    /// The next hop at a place below [`Neighbours::len`].
+    pub(crate) fn at(&self, place: usize) -> &Neighbour {
+        &self.0[place]
     }
 
     /// The next hop with this address behind this port.
@@ -177,8 +216,8 @@ impl Neighbours {
             .find(|it| it.address == address && it.port == port)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Neighbour> {
-        self.0.iter()
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// What an operator sees.
@@ -192,9 +231,42 @@ mod tests {
     use super::*;
 
     const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn heard(mac: Mac, is_answer: bool, replaces: bool) -> Learned {
+        Learned {
+            address: ADDRESS,
+            mac,
+            is_answer,
+            replaces,
+        }
+    }
+
+    fn answer() -> Learned {
+        heard(MAC, true, true)
+    }
+
+    #[test]
+    fn a_claim_is_used_and_asked_about_at_once() {
+        let neighbour = neighbour();
+        let now = Millis(100_000);
+        neighbour.learn(&heard(MAC, false, true), now);
+        assert_eq!(neighbour.mac(), Some(MAC));
+        assert_eq!(neighbour.due(now), Some(Question::Station(MAC)));
+    }
+
+    #[test]
+    fn only_a_claim_that_may_replace_does() {
+        let (neighbour, other) = (neighbour(), Mac([2, 0, 0, 0, 0, 8]));
+        neighbour.learn(&answer(), Millis(100_000));
+        neighbour.learn(&heard(other, true, false), Millis(100_000));
+        assert_eq!(neighbour.mac(), Some(MAC));
+        neighbour.learn(&heard(other, true, true), Millis(100_000));
+        assert_eq!(neighbour.mac(), Some(other));
+    }
 
     fn neighbour() -> Neighbour {
-        Neighbour::new("192.0.2.1".parse().unwrap(), PortId(0))
+        Neighbour::new(ADDRESS, PortId(0))
     }
 
     #[test]
@@ -203,9 +275,19 @@ mod tests {
         assert_eq!(neighbour.due(Millis(1000)), Some(Question::Anybody));
         assert_eq!(neighbour.due(Millis(1001)), None);
         assert_eq!(neighbour.due(Millis(1200)), Some(Question::Anybody));
-        neighbour.learn(MAC, Millis(1300));
+        neighbour.learn(&answer(), Millis(1300));
         assert_eq!(neighbour.mac(), Some(MAC));
         assert_eq!(neighbour.due(Millis(2300)), None);
+    }
+
+    #[test]
+    fn a_given_address_is_neither_asked_for_nor_replaced() {
+        let mut neighbours = Neighbours::default();
+        neighbours.fix(ADDRESS, PortId(0), MAC);
+        let neighbour = neighbours.get(NeighbourId(0));
+        neighbour.learn(&heard(Mac([2, 0, 0, 0, 0, 8]), true, true), Millis(1));
+        assert_eq!(neighbour.mac(), Some(MAC));
+        assert_eq!(neighbour.due(Millis(1 << 40)), None);
     }
 
     #[test]
@@ -218,7 +300,7 @@ mod tests {
     #[test]
     fn it_renews_an_answer_and_gives_up_an_old_one() {
         let neighbour = neighbour();
-        neighbour.learn(MAC, Millis(1000));
+        neighbour.learn(&answer(), Millis(1000));
         assert_eq!(
             neighbour.due(Millis(1000 + RENEW_MS)),
             Some(Question::Station(MAC))

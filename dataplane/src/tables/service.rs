@@ -163,9 +163,4 @@ impl Services {
     pub(crate) fn get(&self, id: ServiceId) -> Option<&Service> {
         self.all.get(id.index())?.as_ref()
     }
-
-    /// Every service.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Service> {
-        self.all.iter().flatten()
-    }
 }

@@ -18,6 +18,8 @@ pub struct PortSpec {
     pub addresses: Vec<(IpAddr, u8)>,
     /// The default gateways, at most one per family.
     pub gateways: Vec<IpAddr>,
+    /// Neighbours whose MAC address is given and not asked for.
+    pub neighbours: Vec<(IpAddr, Mac)>,
 }
 
 /// The way to an address: out of a port, to a next hop.
@@ -33,12 +35,21 @@ pub(crate) struct Station {
     pub(crate) spec: PortSpec,
 }
 
+/// One port's place, with what all ports answer for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PortStation<'a> {
+    pub(crate) spec: &'a PortSpec,
+    pub(crate) stations: &'a Stations,
+}
+
 /// All ports' places, and the VIPs that each of them answers for.
 #[derive(Debug)]
 pub(crate) struct Stations {
     ports: Vec<Station>,
     /// Sorted; ARP, NDP and ping look here, no packet of a flow does.
     ours: Vec<IpAddr>,
+    /// Another one where other addresses are to be announced, or elsewhere.
+    edition: u64,
 }
 
 impl Stations {
@@ -55,18 +66,62 @@ impl Stations {
             for gateway in &port.gateways {
                 neighbours.intern(*gateway, id);
             }
+            for (address, mac) in &port.neighbours {
+                neighbours.fix(*address, id, *mac);
+            }
         }
         let ports = ports.iter().map(|spec| Station { spec: spec.clone() });
         Self {
             ports: ports.collect(),
             ours,
+            edition: 0,
         }
+    }
+
+    /// Takes the place of those before.
+    pub(crate) fn succeed(&mut self, before: &Self) {
+        let same = self.ours == before.ours && self.specs().eq(before.specs());
+        self.edition = before.edition + u64::from(!same);
+    }
+
+    /// Which edition of the addresses this is.
+    pub(crate) fn edition(&self) -> u64 {
+        self.edition
+    }
+
+    fn specs(&self) -> impl Iterator<Item = &PortSpec> {
+        self.ports.iter().map(|station| &station.spec)
     }
 
     /// One port's place.
     #[inline]
     pub(crate) fn get(&self, port: PortId) -> &Station {
         &self.ports[port.index()]
+    }
+
+    /// One port's place, with what all ports answer for.
+    pub(crate) fn on(&self, port: PortId) -> PortStation<'_> {
+        PortStation {
+            spec: &self.get(port).spec,
+            stations: self,
+        }
+    }
+
+    /// Every address that the forwarder answers for.
+    pub(crate) fn ours(&self) -> &[IpAddr] {
+        &self.ours
+    }
+
+    /// Whether a port is where an address is to be announced: its own, and the VIPs.
+    pub(crate) fn announces(&self, port: PortId, address: IpAddr) -> bool {
+        let of = |station: &Station| {
+            station
+                .spec
+                .addresses
+                .iter()
+                .any(|(own, _)| *own == address)
+        };
+        of(self.get(port)) || !self.ports.iter().any(of)
     }
 
     /// Whether ARP, NDP and ping for this address are answered.

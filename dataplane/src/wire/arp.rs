@@ -41,3 +41,29 @@ impl Kind {
         protocol_len: 4,
     };
 }
+
+impl Arp {
+    /// What asks for the `target`; where that is the sender, it announces it (RFC 5227, section 3).
+    pub(crate) fn request(sender_mac: Mac, sender: [u8; 4], target: [u8; 4]) -> Self {
+        Self {
+            kind: Kind::IPV4_OVER_ETHERNET,
+            operation: U16::new(REQUEST),
+            sender_mac,
+            sender,
+            target_mac: Mac::default(),
+            target,
+        }
+    }
+
+    /// What tells who sent this that its target is at `mac`.
+    pub(crate) fn reply(&self, mac: Mac) -> Self {
+        Self {
+            kind: self.kind,
+            operation: U16::new(REPLY),
+            sender_mac: mac,
+            sender: self.target,
+            target_mac: self.sender_mac,
+            target: self.sender,
+        }
+    }
+}

@@ -36,10 +36,12 @@ impl Checksum {
         Sum(sum).checksum()
     }
 
-    /// As UDP sends it: a computed zero is sent as all ones (RFC 768).
+    /// Zero written as all ones, which is the same sum and right for every receiver. UDP needs it,
+    /// where zero says that there is none (RFC 768), and so does what may be all zeros after a
+    /// [`Checksum::replace`].
     #[inline]
     #[must_use]
-    pub(crate) fn for_udp(self) -> Self {
+    pub(crate) fn nonzero(self) -> Self {
         if self == Self::NONE {
             Self([0xff; 2])
         } else {
@@ -56,14 +58,6 @@ impl Checksum {
 pub(crate) struct Sum(u64);
 
 impl Sum {
-    /// The pseudo header of TCP and UDP over IPv4 (RFC 9293, section 3.1). `len` in bytes, of
-    /// header and payload.
-    #[inline]
-    pub(crate) fn pseudo4(source: [u8; 4], destination: [u8; 4], protocol: u8, len: u16) -> Self {
-        let addresses = Self::default().bytes(&source).bytes(&destination);
-        addresses.word(u16::from(protocol)).word(len)
-    }
-
     /// The pseudo header of TCP, UDP and `ICMPv6` over IPv6 (RFC 8200, section 8.1). `len` in bytes,
     /// of header and payload.
     #[inline]
@@ -145,7 +139,7 @@ mod tests {
         let new = Sum::default().word(0x3285);
         let checksum = Checksum(0xdd2f_u16.to_be_bytes()).replace(old, new);
         assert_eq!(value(checksum), 0);
-        assert_eq!(value(checksum.for_udp()), 0xffff);
+        assert_eq!(value(checksum.nonzero()), 0xffff);
     }
 
     #[test]
@@ -186,20 +180,25 @@ mod tests {
 
         #[test]
         fn pseudo_headers_agree_with_etherparse(
-            from4: [u8; 4], to4: [u8; 4], from6: [u8; 16], to6: [u8; 16],
-            ports: (u16, u16), payload in vec(any::<u8>(), 0..100),
+            from: [u8; 16], to: [u8; 16], ports: (u16, u16), payload in vec(any::<u8>(), 0..100),
         ) {
-            let len = u16::try_from(payload.len()).unwrap();
-            let mut udp = UdpHeader { source_port: ports.0, destination_port: ports.1, length: 8 + len, checksum: 0 };
-            let pseudo = Sum::pseudo4(from4, to4, 17, 8 + len);
-            let ours = pseudo.bytes(&udp.to_bytes()).bytes(&payload).checksum().for_udp();
-            udp.checksum = udp.calc_checksum_ipv4_raw(from4, to4, &payload).unwrap();
+            let len = 8 + u16::try_from(payload.len()).unwrap();
+            let mut udp = UdpHeader { source_port: ports.0, destination_port: ports.1, length: len, checksum: 0 };
+            let pseudo = Sum::pseudo6(from, to, 17, len);
+            let ours = pseudo.bytes(&udp.to_bytes()).bytes(&payload).checksum().nonzero();
+            udp.checksum = udp.calc_checksum_ipv6_raw(from, to, &payload).unwrap();
             prop_assert_eq!(value(ours), udp.checksum);
+        }
 
-            let tcp = TcpHeader::new(ports.0, ports.1, 7, 512);
-            let pseudo = Sum::pseudo6(from6, to6, 6, 20 + len);
-            let ours = pseudo.bytes(&tcp.to_bytes()).bytes(&payload).checksum();
-            prop_assert_eq!(value(ours), tcp.calc_checksum_ipv6_raw(from6, to6, &payload).unwrap());
+        #[test]
+        fn a_translation_agrees_with_etherparse(
+            old: ([u8; 4], [u8; 4]), new: ([u8; 4], [u8; 4]), payload in vec(any::<u8>(), 0..100),
+        ) {
+            let tcp = TcpHeader::new(40000, 80, 7, 512);
+            let sum = |ends: ([u8; 4], [u8; 4])| Sum::default().bytes(&ends.0).bytes(&ends.1);
+            let of = |ends: ([u8; 4], [u8; 4])| tcp.calc_checksum_ipv4_raw(ends.0, ends.1, &payload);
+            let before = Checksum(of(old).unwrap().to_be_bytes());
+            prop_assert_eq!(value(before.replace(sum(old), sum(new))), of(new).unwrap());
         }
     }
 }

@@ -13,6 +13,9 @@ pub(crate) const ARP: u16 = 0x0806;
 /// Ethertype of IPv6 (RFC 2464, section 3).
 pub(crate) const IPV6: u16 = 0x86dd;
 
+/// The least length of a frame in bytes, without its check sequence (IEEE 802.3, section 4A.4.2).
+pub(crate) const FRAME_LEN_MIN: usize = 60;
+
 /// A MAC address, in the order of transmission.
 #[derive(
     Clone,

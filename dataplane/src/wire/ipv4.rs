@@ -1,5 +1,7 @@
 //! IPv4 (RFC 791) and the protocol numbers that it shares with IPv6.
 
+use std::net::Ipv4Addr;
+
 use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -55,11 +57,26 @@ impl Ipv4 {
         self.fragment.get() & FRAGMENTED != 0
     }
 
+    /// Changes the time to live, and the checksum with it.
+    pub(crate) fn set_time_to_live(&mut self, time_to_live: u8) {
+        let old = Sum::default().bytes(&[self.time_to_live, self.protocol]);
+        let new = Sum::default().bytes(&[time_to_live, self.protocol]);
+        self.checksum = self.checksum.replace(old, new);
+        self.time_to_live = time_to_live;
+    }
+
     /// The sum of the header without options: five loads.
     #[inline]
     pub(crate) fn sum(&self) -> Sum {
         Sum::default().bytes(self.as_bytes())
     }
+}
+
+/// Whether a host may send from this address (RFC 1122, section 3.2.1.3): not this network, a
+/// loopback, a group or everyone.
+pub(crate) const fn can_send(address: Ipv4Addr) -> bool {
+    let [network, ..] = address.octets();
+    network != 0 && !address.is_loopback() && !address.is_multicast() && !address.is_broadcast()
 }
 
 #[cfg(test)]
@@ -76,6 +93,22 @@ mod tests {
         for (fragment, expected) in [(0x4000, false), (0x2000, true), (1, true), (0x8000, false)] {
             header.fragment = U16::new(fragment);
             assert_eq!(header.is_fragment(), expected, "{fragment:#x}");
+        }
+    }
+
+    #[test]
+    fn only_hosts_can_send() {
+        for address in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+        ] {
+            assert!(!can_send(address.parse().unwrap()), "{address}");
+        }
+        for address in ["10.0.0.1", "192.0.2.255", "223.255.255.254"] {
+            assert!(can_send(address.parse().unwrap()), "{address}");
         }
     }
 }

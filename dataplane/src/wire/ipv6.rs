@@ -90,6 +90,12 @@ impl Fragment {
     }
 }
 
+/// Whether a host may send from this address (RFC 4291, sections 2.5.2, 2.5.3 and 2.7): not the
+/// unspecified one, the loopback or a group.
+pub(crate) const fn can_send(address: Ipv6Addr) -> bool {
+    !address.is_unspecified() && !address.is_loopback() && !address.is_multicast()
+}
+
 /// The group in which a node is asked for its address (RFC 4291, section 2.7.1).
 pub(crate) const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = address.octets();
@@ -113,6 +119,14 @@ mod tests {
     fn a_solicited_node_group_ends_as_the_address() {
         let address = "4037::1:800:200e:8c6c".parse().unwrap();
         assert_eq!(solicited_node(address).to_string(), "ff02::1:ff0e:8c6c");
+    }
+
+    #[test]
+    fn only_hosts_can_send() {
+        for address in ["::", "::1", "ff02::1"] {
+            assert!(!can_send(address.parse().unwrap()), "{address}");
+        }
+        assert!(can_send("fe80::1".parse().unwrap()) && can_send("2001:db8::1".parse().unwrap()));
     }
 
     #[test]

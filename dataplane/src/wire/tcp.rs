@@ -11,8 +11,6 @@ pub(crate) const FIN: u8 = 0x01;
 pub(crate) const SYN: u8 = 0x02;
 /// Flag: a connection is torn down.
 pub(crate) const RST: u8 = 0x04;
-/// Flag: hand over what has come.
-pub(crate) const PSH: u8 = 0x08;
 /// Flag: the acknowledgment number counts.
 pub(crate) const ACK: u8 = 0x10;
 /// Flag: the urgent pointer counts.

@@ -5,8 +5,9 @@
 //!
 //! An `Mbuf` is a bare pointer and does not keep its pool alive. A pool whose last handle is gone
 //! is therefore *retired*, and freed once no buffer of it is out; see `State::free_retired_pools`.
-//! Where one is still out at the end, neither the pool nor EAL is torn down: memory is kept rather
-//! than freed under somebody. It costs nothing per buffer.
+//! Where one is still out at the end (`net_af_xdp` keeps some for good), neither the pool nor EAL is
+//! torn down: memory is kept, until the process exits, rather than freed under somebody. It costs
+//! nothing per buffer.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::panic::resume_unwind;

@@ -86,6 +86,7 @@ impl Port {
     /// The device names of all ports that EAL has found, in its order.
     #[must_use]
     pub fn names(eal: &Eal) -> Vec<String> {
+        let _ports_stay = eal.state();
         ports(eal).map(|(_, name)| name).collect()
     }
 
@@ -264,7 +265,7 @@ impl Claim {
     fn new(eal: &Eal, name: &str) -> Result<Self, Error> {
         let mut state = eal.state();
         let Some((id, name)) = ports(eal).find(|(_, known)| known == name) else {
-            let known = Port::names(eal);
+            let known = ports(eal).map(|(_, known)| known).collect();
             let advice = advice::for_port(name);
             return Err(Error::UnknownPort {
                 name: name.to_owned(),
@@ -291,7 +292,8 @@ impl Drop for Claim {
     }
 }
 
-/// Index and name of all ports that no other port (bonding, failsafe) has taken over.
+/// Index and name of all ports that no other port (bonding, failsafe) has taken over. The caller holds
+/// EAL's state, so that none is closed meanwhile.
 fn ports(_started: &Eal) -> impl Iterator<Item = (u16, String)> {
     let next = |from: u16| {
         // SAFETY: EAL is up, as there is an `Eal`.
@@ -331,6 +333,7 @@ impl OpenPort {
 
 impl Drop for OpenPort {
     fn drop(&mut self) {
+        let _nobody_lists_ports = self.claim.eal.state();
         // SAFETY: the port is ours and no queue of it is left to be polled. Stopping a device that is
         // not started does nothing.
         unsafe { dpdk_sys::rte_eth_dev_stop(self.id()) };

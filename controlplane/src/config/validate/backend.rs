@@ -92,8 +92,8 @@ fn check_port(backend: &Backend, service: &Service, problems: &mut Vec<Problem>)
         return;
     };
     if *service_port == 0 {
-        let message = format!("a backend of a service of every port (port = 0) has no port {port}");
-        let help = "leave \"port\" out: packets keep the port they have";
+        let message = "\"port\" must be left out: the service is of every port (port = 0)";
+        let help = "packets keep the port they have";
         problems.push(Problem::new(place, message).help(help));
     } else if port != service_port && !rewrites_ports(*forward) {
         let message = format!("port {port} differs from the service's port {service_port}");

@@ -172,11 +172,6 @@ fn check_control(control: &Control, problems: &mut Vec<Problem>) {
             let help = "leave it out, or set auth = \"mtls\"";
             problems.push(Problem::new(place.clone(), message).help(help));
         }
-        (None, _, Some((place, _))) => {
-            let message = "[control.tls] is for \"signal\", which is not there or wrong";
-            let help = "such as signal = \"10.8.0.2:7470\" in [control]";
-            problems.push(Problem::new(place.clone(), message).help(help));
-        }
         _ => {}
     }
 }

@@ -88,7 +88,7 @@ fn check_probe(health: &Health, service: &Service, problems: &mut Vec<Problem>) 
             let message = "a service of every port (port = 0) has no port to probe";
             problems.push(Problem::new(place, message).help("set check = \"none\""));
         }
-        (CheckWord::Http, _) if health.path.is_none() => {
+        (CheckWord::Http, _) if !health.has_path => {
             let message = "check = \"http\" needs a \"path\"";
             problems.push(Problem::new(place, message).help("such as path = \"/health\""));
         }

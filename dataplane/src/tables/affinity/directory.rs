@@ -86,10 +86,7 @@ impl<'a, const W: usize> Word<'a, W> {
         // SAFETY: a word that is not null points to `count` initialised entries (invariant of
         // `Directory::root`), and nobody writes to them while `'a`, the guard or the writer's own
         // borrow under which the word was read, lasts.
-        #[expect(
-            unsafe_code,
-            reason = "the affinity table's buckets: the house allows it here"
-        )]
+        #[expect(unsafe_code, reason = "buckets: the house allows it here")]
         unsafe {
             std::slice::from_raw_parts(self.bucket().cast(), self.count())
         }
@@ -190,10 +187,7 @@ struct Pool<const W: usize> {
 }
 
 // SAFETY: the pool owns its slabs; the pointers in it are into those alone.
-#[expect(
-    unsafe_code,
-    reason = "the affinity table's buckets: the house allows it here"
-)]
+#[expect(unsafe_code, reason = "buckets: the house allows it here")]
 unsafe impl<const W: usize> Send for Pool<W> {}
 
 impl<const W: usize> Pool<W> {
@@ -221,10 +215,7 @@ impl<const W: usize> Pool<W> {
             _ => self.slab(),
         };
         // SAFETY: `left >= lines` lines of one slab follow `start`.
-        #[expect(
-            unsafe_code,
-            reason = "the affinity table's buckets: the house allows it here"
-        )]
+        #[expect(unsafe_code, reason = "buckets: the house allows it here")]
         let rest = unsafe { start.add(lines) };
         self.unused = Some((rest, left - lines));
         start.cast()
@@ -251,10 +242,7 @@ impl<const W: usize> Drop for Pool<W> {
         for slab in self.slabs.drain(..) {
             // SAFETY: leaked from a `Box` in `slab`, once; readers, who alone look into buckets,
             // are gone for good.
-            #[expect(
-                unsafe_code,
-                reason = "the affinity table's buckets: the house allows it here"
-            )]
+            #[expect(unsafe_code, reason = "buckets: the house allows it here")]
             drop(unsafe { Box::from_raw(slab.as_ptr()) });
         }
     }
@@ -268,10 +256,7 @@ struct OldBucket {
 }
 
 // SAFETY: a token for memory of the writer's pool; it moves with the writer.
-#[expect(
-    unsafe_code,
-    reason = "the affinity table's buckets: the house allows it here"
-)]
+#[expect(unsafe_code, reason = "buckets: the house allows it here")]
 unsafe impl Send for OldBucket {}
 
 /// How a directory's keys are hashed.
@@ -410,10 +395,7 @@ impl<const W: usize> DirectoryWriter<W> {
         let bucket = self.pool.take(entries.len());
         // SAFETY: the pool gave room for `entries.len()` entries, aligned to a line, that nobody
         // else reads or writes; `entries` is elsewhere.
-        #[expect(
-            unsafe_code,
-            reason = "the affinity table's buckets: the house allows it here"
-        )]
+        #[expect(unsafe_code, reason = "buckets: the house allows it here")]
         unsafe {
             ptr::copy_nonoverlapping(entries.as_ptr().cast(), bucket.as_ptr(), entries.len() * W);
         }

@@ -1,0 +1,119 @@
+//! What is to be measured.
+
+use clap::{Parser, ValueEnum};
+use std::net::IpAddr;
+use tether_dataplane::key::Protocol;
+
+/// What is done with each packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// It is sent on as it is.
+    Io,
+    /// Its MAC addresses are swapped.
+    Macswap,
+    /// The whole path, without affinities.
+    Balance,
+    /// The whole path, with an affinity for every source.
+    Affinity,
+}
+
+/// Measures Tether's packet path. EAL arguments come first, then `--`, then these.
+#[derive(Debug, Parser)]
+#[command(name = "tether-bench [EAL arguments] --", version)]
+pub(crate) struct Arguments {
+    /// What is done with each packet.
+    #[arg(long, value_enum, default_value_t = Mode::Balance)]
+    pub(crate) mode: Mode,
+    /// A service, as PROTOCOL/ADDRESS:PORT; those not named are read off the first frames.
+    #[arg(long = "service", value_parser = service)]
+    pub(crate) services: Vec<Service>,
+    /// Flows that the flow table has room for.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) flows: usize,
+    /// Affinities: for sources in the frames first, then for made-up ones. In mode `affinity`, at
+    /// least one for each source in the frames.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) affinities: usize,
+    /// Backends of each service.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) backends: u16,
+    /// Signals that are applied each second while packets pass: as many starts as ends.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) signals_per_second: u64,
+    /// Seconds to measure.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+    /// Seconds before that.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) warmup: f64,
+    /// Frames that the first port's pool holds; a `net_pcap` port that repeats its file needs as
+    /// many as the file has.
+    #[arg(long, default_value_t = 300_000)]
+    pub(crate) mbufs: u32,
+    /// Frames that are looked at for services and sources before the start.
+    #[arg(long, default_value_t = 200_000)]
+    pub(crate) survey: usize,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What clients address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Service {
+    pub(crate) protocol: Protocol,
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+}
+
+fn service(text: &str) -> Result<Service, String> {
+    let wrong = || format!("'{text}' is no service: write tcp/10.0.0.1:80 or udp/[fd00::1]:53");
+    let (protocol, address) = text.split_once('/').ok_or_else(wrong)?;
+    let protocol = match protocol {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        _ => return Err(wrong()),
+    };
+    let address: std::net::SocketAddr = address.parse().map_err(|_| wrong())?;
+    Ok(Service {
+        protocol,
+        address: address.ip(),
+        port: address.port(),
+    })
+}
+
+/// The words before `--` without the program's name, and the program's name with those after it.
+pub(crate) fn split(all: &[String]) -> (&[String], Vec<String>) {
+    let at = all.iter().position(|word| word == "--");
+    let (eal, own) = match at {
+        Some(at) => (&all[1..at], &all[at + 1..]),
+        None => (&all[..0], &all[1..]),
+    };
+    let name = all.first().cloned().unwrap_or_default();
+    let own = std::iter::once(name).chain(own.iter().cloned()).collect();
+    (eal, own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eal_words_come_before_the_dashes() {
+        let words: Vec<String> = ["bench", "-l", "0", "--", "--json"]
+            .map(String::from)
+            .to_vec();
+        let (eal, own) = split(&words);
+        assert_eq!(
+            (eal, own.as_slice()),
+            (&words[1..3], &["bench".to_owned(), "--json".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn services_are_written_as_in_the_manual() {
+        let read = service("udp/[fd00::1]:53").unwrap();
+        assert_eq!((read.protocol, read.port), (Protocol::Udp, 53));
+        assert!(service("10.0.0.1:80").unwrap_err().contains("write tcp/"));
+    }
+}

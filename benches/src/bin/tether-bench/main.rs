@@ -1,0 +1,43 @@
+//! `tether-bench`: Tether's packet path measured in the manner of testpmd.
+//!
+//! `tether-bench [EAL arguments] -- [its own]`. Frames come from the first port and leave by the
+//! last one; the same `--vdev` words serve `dpdk-testpmd` beside it. `io` and `macswap` are the
+//! bounds of what the ports can do; `balance` and `affinity` run the worker's own code.
+
+mod arguments;
+mod baseline;
+mod forwarder;
+mod ports;
+mod report;
+mod survey;
+
+use arguments::{Arguments, Mode};
+use clap::Parser;
+use std::{error::Error, process::ExitCode};
+
+#[expect(
+    clippy::print_stderr,
+    reason = "this is how a program says what went wrong"
+)]
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tether-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let all: Vec<String> = std::env::args().collect();
+    let (eal, own) = arguments::split(&all);
+    let arguments = Arguments::parse_from(own);
+    let (_eal, mut lanes) = ports::open(eal, &arguments)?;
+    let report = match arguments.mode {
+        Mode::Io | Mode::Macswap => baseline::measure(&mut lanes, &arguments),
+        Mode::Balance | Mode::Affinity => forwarder::measure(lanes, &arguments)?,
+    };
+    report.print(arguments.json)?;
+    Ok(())
+}

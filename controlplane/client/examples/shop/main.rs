@@ -1,0 +1,111 @@
+//! A shop that keeps its carts in memory and its customers by Tether.
+//!
+//!     shop --listen 10.9.0.100:80 --name shop-1 --tether http://10.8.0.2:7470 --duration 30s
+//!
+//! `POST /login` opens a session and binds the customer's address to this process; from then on the
+//! forwarder brings the customer back to the process that has the cart. Without a forwarder the shop
+//! goes on to sell.
+
+mod routes;
+mod sessions;
+
+use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use clap::Parser;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tether_client::{Client, Options};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal::unix::{SignalKind, signal},
+};
+
+use routes::Shop;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "shop",
+    about = "A shop with carts in memory, which keeps its customers by Tether"
+)]
+struct Arguments {
+    /// Address and port to serve; may be given several times
+    #[arg(long, required = true, value_name = "ADDRESS:PORT")]
+    listen: Vec<SocketAddr>,
+    /// Name of this server, which every answer carries
+    #[arg(long)]
+    name: String,
+    /// The forwarder's signal address
+    #[arg(long, value_name = "URI", default_value = "http://10.8.0.2:7470")]
+    tether: String,
+    /// How long a customer may be silent, e.g. 30s; default: as the forwarder is configured
+    #[arg(long, value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    let arguments = Arguments::parse();
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let tether = Client::builder(arguments.tether).connect()?;
+    let options = arguments
+        .duration
+        .map_or_else(Options::new, |span| Options::new().duration(span));
+    let shop = Arc::new(Shop::new(arguments.name, tether, options));
+    for address in arguments.listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        log::info!("{} listens on {}", shop.name(), listener.local_addr()?);
+        tokio::spawn(accept(listener, Arc::clone(&shop)));
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        result = tokio::signal::ctrl_c() => result?,
+    }
+    shop.close().await;
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, shop: Arc<Shop>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(serve(stream, Arc::clone(&shop)));
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: some will be closed.
+                log::warn!("cannot accept: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, shop: Arc<Shop>) {
+    if let Err(error) = try_serve(stream, shop).await {
+        log::debug!("connection ended: {error}");
+    }
+}
+
+async fn try_serve(stream: TcpStream, shop: Arc<Shop>) -> Result<(), Box<dyn Error>> {
+    stream.set_nodelay(true)?;
+    let addresses: io::Result<_> = stream
+        .local_addr()
+        .and_then(|l| Ok((l, stream.peer_addr()?)));
+    let addresses = addresses?;
+    let service = service_fn(move |request| {
+        let shop = Arc::clone(&shop);
+        async move { shop.answer(addresses, request).await }
+    });
+    http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await?;
+    Ok(())
+}

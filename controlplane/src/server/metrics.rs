@@ -1,0 +1,182 @@
+//! `/metrics` for Prometheus, `/healthz` and `/readyz` for whoever watches over the process.
+//!
+//! Counters are read by the control thread when they are asked for. A client's address is never in
+//! them: what the control thread writes has names of services and backends, and numbers.
+
+use super::{accept, commands::Commands, error::StartError, limits, stopped};
+use crate::command::Command;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header,
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{convert::Infallible, future::Future, net::TcpListener};
+use tether_api::operator::{self, Payload, Status};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+use tokio_stream::StreamExt as _;
+
+/// The text format that Prometheus reads.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+type Page = Response<Full<Bytes>>;
+
+/// The listener at work, until `stop`. To be called within the runtime.
+pub(super) fn serve(
+    listener: TcpListener,
+    commands: Commands,
+    mut stop: watch::Receiver<bool>,
+) -> Result<impl Future<Output = ()>, StartError> {
+    let address = listener.local_addr().ok();
+    let mut connections = accept::connections(listener, limits::SCRAPERS)
+        .map_err(|error| StartError::listen(address, &error))?;
+    Ok(async move {
+        loop {
+            tokio::select! {
+                () = stopped(&mut stop) => return,
+                Some(Ok(connection)) = connections.next() => {
+                    tokio::spawn(converse(connection, commands.clone()));
+                }
+                else => return,
+            }
+        }
+    })
+}
+
+async fn converse(connection: accept::Connection, commands: Commands) {
+    let pages = service_fn(|request| page(request, &commands));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::REQUEST_WAIT)
+        .serve_connection(TokioIo::new(connection), pages);
+    if let Err(error) = served.await {
+        log::debug!("a scraper's connection broke: {error}");
+    }
+}
+
+async fn page(request: Request<Incoming>, commands: &Commands) -> Result<Page, Infallible> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n"));
+    }
+    Ok(match request.uri().path() {
+        "/metrics" => metrics(commands).await,
+        "/healthz" => health(commands).await,
+        "/readyz" => readiness(commands).await,
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /metrics, /healthz and /readyz\n",
+        ),
+    })
+}
+
+async fn metrics(commands: &Commands) -> Page {
+    let (reply, counters) = oneshot::channel();
+    let asked = async {
+        commands.send(Command::Metrics(reply)).await.ok()?;
+        counters.await.ok()
+    };
+    match timeout(limits::ANSWER_WAIT, asked).await.ok().flatten() {
+        Some(counters) => text(StatusCode::OK, counters),
+        None => text(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
+}
+
+/// Whether the control thread answers.
+async fn health(commands: &Commands) -> Page {
+    match status(commands).await {
+        Some(_) => text(StatusCode::OK, "ok\n"),
+        None => text(StatusCode::SERVICE_UNAVAILABLE, SILENT),
+    }
+}
+
+const SILENT: &str = "the control thread does not answer\n";
+
+/// Whether packets are forwarded: ports up, every worker reporting.
+async fn readiness(commands: &Commands) -> Page {
+    let reasons = match status(commands).await {
+        Some(status) => reasons(&status),
+        None => SILENT.to_owned(),
+    };
+    if reasons.is_empty() {
+        text(StatusCode::OK, "ready\n")
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, reasons)
+    }
+}
+
+/// What keeps the forwarder from being ready, one line each.
+fn reasons(status: &Status) -> String {
+    let ports = status.ports.iter().filter(|port| !port.link_up);
+    let ports = ports.map(|port| format!("port {}: the link is down\n", port.device));
+    let workers = status.workers.iter().filter(|worker| !worker.reporting);
+    let workers = workers.map(|worker| format!("worker on core {} does not report\n", worker.core));
+    let reasons: String = ports.chain(workers).collect();
+    if reasons.is_empty() && !status.ready {
+        return "the forwarder is starting or stopping\n".to_owned();
+    }
+    reasons
+}
+
+async fn status(commands: &Commands) -> Option<Status> {
+    let (lines, mut answers) = mpsc::channel(1);
+    let command = Command::Operator {
+        uid: rustix::process::getuid().as_raw(),
+        request: operator::Request::Status,
+        lines,
+    };
+    let asked = async {
+        commands.send(command).await.ok()?;
+        answers.recv().await
+    };
+    match timeout(limits::ANSWER_WAIT, asked).await.ok().flatten()? {
+        operator::Response::Ok(Payload::Status(status)) => Some(status),
+        _ => None,
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Page {
+    let mut page = Response::new(Full::new(body.into()));
+    *page.status_mut() = status;
+    let format = header::HeaderValue::from_static(TEXT_FORMAT);
+    page.headers_mut().insert(header::CONTENT_TYPE, format);
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tether_api::operator::{Port, Worker};
+
+    fn status(link_up: bool, reporting: bool, ready: bool) -> Status {
+        Status {
+            ready,
+            ports: vec![Port {
+                device: "net_null0".into(),
+                link_up,
+                ..Default::default()
+            }],
+            workers: vec![Worker {
+                core: 3,
+                reporting,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn ready_is_ports_up_and_workers_reporting() {
+        assert_eq!(reasons(&status(true, true, true)), "");
+        assert_eq!(
+            reasons(&status(false, false, true)),
+            "port net_null0: the link is down\nworker on core 3 does not report\n"
+        );
+        assert!(reasons(&status(true, true, false)).contains("starting"));
+    }
+}

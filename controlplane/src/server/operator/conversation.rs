@@ -1,0 +1,165 @@
+//! One operator: a request line, its answer lines, the next request.
+
+use super::{failure, push_line};
+use crate::{
+    command::Command,
+    server::{commands::Commands, limits},
+};
+use std::io;
+use tether_api::operator::{REQUEST_BYTES_MAX, Request, Response};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+    time::timeout,
+};
+
+/// A connection of an operator.
+pub(super) struct Conversation {
+    requests: BufReader<OwnedReadHalf>,
+    answers: OwnedWriteHalf,
+    uid: u32,
+    commands: Commands,
+}
+
+/// What stands on the line.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Whole,
+    TooLong,
+    /// The operator has hung up.
+    End,
+}
+
+impl Conversation {
+    pub(super) fn new(stream: UnixStream, commands: Commands) -> io::Result<Self> {
+        let uid = stream.peer_cred()?.uid();
+        let (requests, answers) = stream.into_split();
+        Ok(Self {
+            requests: BufReader::new(requests),
+            answers,
+            uid,
+            commands,
+        })
+    }
+
+    /// Answers until the operator hangs up, or has to be hung up on.
+    pub(super) async fn run(mut self) -> io::Result<()> {
+        let mut line = Vec::new();
+        loop {
+            match self.read(&mut line).await? {
+                Line::End => return Ok(()),
+                Line::TooLong => return self.say(&too_long()).await,
+                Line::Whole if line.trim_ascii().is_empty() => {}
+                Line::Whole => self.answer(&line).await?,
+            }
+        }
+    }
+
+    /// The next line; the last one may lack its newline.
+    async fn read(&mut self, line: &mut Vec<u8>) -> io::Result<Line> {
+        line.clear();
+        let most = REQUEST_BYTES_MAX + 1;
+        let mut limited = (&mut self.requests).take(most as u64);
+        limited.read_until(b'\n', line).await?;
+        Ok(match line.last() {
+            None => Line::End,
+            Some(b'\n') => Line::Whole,
+            Some(_) if line.len() == most => Line::TooLong,
+            Some(_) => Line::Whole,
+        })
+    }
+
+    async fn answer(&mut self, line: &[u8]) -> io::Result<()> {
+        match serde_json::from_slice(line) {
+            Ok(request) => self.ask(request).await,
+            Err(error) => self.say(&unreadable(&error)).await,
+        }
+    }
+
+    async fn ask(&mut self, request: Request) -> io::Result<()> {
+        let (lines, answers) = mpsc::channel(limits::LINES_AHEAD);
+        let command = Command::Operator {
+            uid: self.uid,
+            request,
+            lines,
+        };
+        let sent = self.commands.send_within(limits::COMMAND_WAIT, command);
+        match sent.await {
+            Ok(()) => self.pass_on(answers).await,
+            Err(refused) => {
+                let hint = "`tetherctl status` says how the forwarder does";
+                self.say(&failure(refused.to_string(), hint)).await
+            }
+        }
+    }
+
+    /// Writes the lines of an answer, as many at once as there are.
+    async fn pass_on(&mut self, mut answers: mpsc::Receiver<Response>) -> io::Result<()> {
+        let mut lines = Vec::new();
+        loop {
+            let Some(response) = answers.recv().await else {
+                push_line(&mut lines, &cut_off())?;
+                return self.write(&lines).await;
+            };
+            let is_last = push(&mut lines, &response)?;
+            if is_last || push_waiting(&mut lines, &mut answers)? {
+                return self.write(&lines).await;
+            }
+            self.write(&lines).await?;
+            lines.clear();
+        }
+    }
+
+    async fn say(&mut self, response: &Response) -> io::Result<()> {
+        let mut line = Vec::new();
+        push_line(&mut line, response)?;
+        self.write(&line).await
+    }
+
+    async fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let written = timeout(limits::WRITE_WAIT, self.answers.write_all(lines)).await;
+        written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// Appends the line; says whether it ends the answer.
+fn push(lines: &mut Vec<u8>, response: &Response) -> io::Result<bool> {
+    push_line(lines, response)?;
+    Ok(!matches!(response, Response::Entry(_)))
+}
+
+/// Appends what waits, to the size of one write; says whether that ends the answer.
+fn push_waiting(lines: &mut Vec<u8>, answers: &mut mpsc::Receiver<Response>) -> io::Result<bool> {
+    while lines.len() < limits::LINES_BYTES {
+        let Ok(response) = answers.try_recv() else {
+            return Ok(false);
+        };
+        if push(lines, &response)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn too_long() -> Response {
+    let message = format!("a request of more than {REQUEST_BYTES_MAX} bytes");
+    failure(message, "send one JSON document per line")
+}
+
+fn unreadable(error: &serde_json::Error) -> Response {
+    failure(
+        format!("no request of this daemon: {error}"),
+        "tetherctl and tetherd may be of different versions: `tetherctl --version`, `tetherd --version`",
+    )
+}
+
+fn cut_off() -> Response {
+    failure(
+        "the daemon stopped before the answer was whole",
+        "ask again once it runs",
+    )
+}

@@ -1,0 +1,299 @@
+//! From a configuration to threads that forward: EAL, a pool and queues for every port, and one
+//! pinned thread per worker with the queue of its number on each port.
+//!
+//! ```text
+//!              port 0    port 1          nics ─▶ the control thread asks them for link and counters
+//! worker 0 ─── queue 0   queue 0
+//! worker 1 ─── queue 1   queue 1         crew ─▶ started once the tables are there
+//! ```
+//!
+//! To stop: `Writer::stop`, then [`Team::join`]. A port is closed when its last queue and its place
+//! in [`Nics`] are gone, EAL stops with the last of all; the handles of `dpdk` hold to that order.
+
+mod cores;
+mod nics;
+
+pub use cores::Cores;
+pub use nics::Nics;
+
+use crate::{
+    command::Command,
+    config::{self, Config},
+};
+use crossbeam_channel::Sender;
+use dpdk::{Eal, Mempool, MempoolConfig, Port, PortConfig, Queue};
+use std::{
+    io,
+    thread::{self, JoinHandle},
+};
+use tether_dataplane::{
+    clock::Clock,
+    limits::HELD,
+    plane::Seat,
+    port::{BURST, dpdk::DpdkPort},
+    worker::{Idle, Worker},
+};
+
+/// Why there are no workers.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkersError {
+    /// A core that this process may not use.
+    #[error(
+        "workers.cores: {core} is no core that this process may run on ({allowed}): \
+         choose among those, or widen its cpuset (`taskset -p`, AllowedCPUs=)"
+    )]
+    Core {
+        /// The core.
+        core: u16,
+        /// Those it may run on.
+        allowed: String,
+    },
+    /// The system says no to a core or a thread.
+    #[error("cannot {what}: {error}; the limits of this process or its container are too tight")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        error: io::Error,
+    },
+    /// DPDK does not start, or a thread cannot be registered.
+    #[error("DPDK: {0}")]
+    Dpdk(#[from] dpdk::Error),
+    /// A port that cannot be opened.
+    #[error("port {device}: {error}")]
+    Port {
+        /// Its name in the configuration.
+        device: String,
+        /// Why not, and what to do.
+        error: dpdk::Error,
+    },
+    /// A worker has died.
+    #[error(
+        "the worker on core {core} has panicked, so tetherd stopped: \
+         report the lines above as a bug and start it again"
+    )]
+    Panicked {
+        /// Its core.
+        core: u16,
+    },
+}
+
+/// What the workers will need, open and not yet polled.
+#[derive(Debug)]
+pub struct Crew {
+    eal: Eal,
+    hands: Vec<Hand>,
+    flows: usize,
+    idle: Idle,
+}
+
+/// One worker to be: its core, and its queue on every port.
+#[derive(Debug)]
+struct Hand {
+    core: u16,
+    ports: Vec<DpdkPort>,
+}
+
+/// Workers at work.
+#[derive(Debug)]
+pub struct Team {
+    threads: Vec<(u16, JoinHandle<()>)>,
+}
+
+/// Starts EAL and the ports of a configuration. Call it from a thread that runs on the cores that
+/// are not the workers' ([`Cores::keep_off`]): EAL's own threads stay there.
+///
+/// # Errors
+/// DPDK does not start, there is no such port, or it has fewer queues than there are workers.
+pub fn open(config: &Config, cores: &Cores) -> Result<(Nics, Crew), WorkersError> {
+    let mut arguments = config.dpdk.args.clone();
+    arguments.push(cores.lcores_argument());
+    let eal = Eal::init(&arguments)?;
+    log::info!("{} with {arguments:?}", dpdk::version());
+    let mut hands: Vec<Hand> = cores
+        .workers()
+        .iter()
+        .map(|core| Hand::new(*core))
+        .collect();
+    let mut ports = Vec::new();
+    for (index, port) in config.ports.iter().enumerate() {
+        let opened = open_port(&eal, index, port, &mut hands);
+        ports.push(opened.map_err(|error| WorkersError::Port {
+            device: port.device.clone(),
+            error,
+        })?);
+    }
+    let crew = Crew {
+        eal,
+        hands,
+        flows: usize::try_from(config.workers.flows).unwrap_or(usize::MAX),
+        idle: idle(config.workers.idle),
+    };
+    Ok((Nics::new(ports), crew))
+}
+
+fn idle(idle: config::Idle) -> Idle {
+    match idle {
+        config::Idle::Poll => Idle::Poll,
+        config::Idle::Yield => Idle::Yield,
+    }
+}
+
+/// Opens a port and gives each worker its queue there.
+fn open_port(
+    eal: &Eal,
+    index: usize,
+    port: &config::Port,
+    hands: &mut [Hand],
+) -> Result<Port, dpdk::Error> {
+    let found = Port::open(eal, &port.device)?;
+    let queues = u16::try_from(hands.len()).unwrap_or(u16::MAX);
+    let pool = MempoolConfig {
+        count: buffers(queues),
+        cache: CACHE,
+        socket: found.socket(),
+        ..MempoolConfig::default()
+    };
+    let pool = Mempool::new(eal, &format!("tether_port{index}"), pool)?;
+    let pools = [pool.clone()];
+    let settings = PortConfig {
+        queues,
+        rx_descriptors: DESCRIPTORS,
+        tx_descriptors: DESCRIPTORS,
+        // Neighbour solicitations go to multicast addresses (RFC 4861, section 7.2.1).
+        promiscuous: true,
+        ..PortConfig::new(&pools)
+    };
+    let (port, queues) = found.configure(&settings)?;
+    for (hand, queue) in hands.iter_mut().zip(queues) {
+        hand.take(queue, &pool);
+    }
+    log::info!(
+        "port {}: {}, {} queues",
+        port.name(),
+        port.driver_name(),
+        hands.len()
+    );
+    Ok(port)
+}
+
+/// Frames that each queue holds, each way.
+const DESCRIPTORS: u16 = 1024;
+/// Buffers that each worker keeps for itself; DPDK lets it keep half as many again.
+const CACHE: u32 = 256;
+/// Frames in rings that a driver keeps beside its queues. `AF_XDP` has the most: a fill ring of 4096
+/// and a completion ring of 2048 frames for each queue (DPDK `rte_eth_af_xdp.c`).
+const DRIVER_RINGS: u32 = 6144;
+
+/// Buffers of a port's pool, for as many workers as it has queues. Each worker can have out at once:
+/// both its queues full, the driver's rings full, its cache full, one burst in its hands and one on
+/// the way out, and every frame that it may hold for a neighbour. 8768 at present, 21 MB.
+fn buffers(queues: u16) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
+    const OWN: u32 = (2 * BURST + HELD) as u32;
+    const EACH: u32 = 2 * DESCRIPTORS as u32 + DRIVER_RINGS + CACHE * 3 / 2 + OWN;
+    EACH * u32::from(queues)
+}
+
+impl Hand {
+    fn new(core: u16) -> Self {
+        Self {
+            core,
+            ports: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, queue: Queue, pool: &Mempool) {
+        self.ports.push(DpdkPort::new(queue, pool.clone()));
+    }
+}
+
+impl Crew {
+    /// Seats every worker on a thread of its own, and returns when all of them poll. One that
+    /// panics later sends [`Command::Stop`]: its clients are better off with another forwarder.
+    ///
+    /// # Errors
+    /// A thread cannot be made, pinned or registered; those that run are then left to the process,
+    /// which is to end.
+    pub fn start(
+        self,
+        seats: Vec<Seat>,
+        clock: Clock,
+        control: &Sender<Command>,
+    ) -> Result<Team, WorkersError> {
+        let mut threads = Vec::new();
+        for (hand, seat) in self.hands.into_iter().zip(seats) {
+            let alarm = Alarm {
+                core: hand.core,
+                control: control.clone(),
+            };
+            let (eal, flows, idle) = (self.eal.clone(), self.flows, self.idle);
+            let (started, outcome) = crossbeam_channel::bounded(1);
+            let core = hand.core;
+            let life = move || {
+                let alarm = alarm;
+                match prepare(&eal, core) {
+                    Err(error) => drop(started.send(Err(error))),
+                    Ok(lcore) => {
+                        let mut worker = Worker::new(seat, hand.ports, flows);
+                        drop(started.send(Ok(())));
+                        worker.run(&clock, idle);
+                        // Buffers go back through the thread's cache, so before its lcore id.
+                        drop(worker);
+                        drop(lcore);
+                    }
+                }
+                drop(alarm);
+            };
+            let thread = thread::Builder::new()
+                .name(format!("tether-{core}"))
+                .spawn(life)
+                .map_err(|error| WorkersError::System {
+                    what: "start a worker's thread",
+                    error,
+                })?;
+            threads.push((core, thread));
+            outcome
+                .recv()
+                .map_err(|_| WorkersError::Panicked { core })??;
+        }
+        Ok(Team { threads })
+    }
+}
+
+/// Makes the current thread a worker's: on its core, with a cache in every pool.
+fn prepare(eal: &Eal, core: u16) -> Result<dpdk::LcoreGuard, WorkersError> {
+    cores::pin(&[core])?;
+    Ok(dpdk::register_thread(eal)?)
+}
+
+/// Stops the daemon when the thread that holds it panics.
+struct Alarm {
+    core: u16,
+    control: Sender<Command>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            log::error!("the worker on core {} has panicked", self.core);
+            // Err: the control thread has stopped already.
+            let _ = self.control.send(Command::Stop);
+        }
+    }
+}
+
+impl Team {
+    /// Waits for every worker to end, which is after `Writer::stop`.
+    ///
+    /// # Errors
+    /// One has panicked, now or before.
+    pub fn join(self) -> Result<(), WorkersError> {
+        let ended = self.threads.into_iter().map(|(core, thread)| {
+            let ended = thread.join();
+            ended.map_err(|_| WorkersError::Panicked { core })
+        });
+        // All of them, whatever the first one says.
+        ended.collect::<Vec<_>>().into_iter().collect()
+    }
+}

@@ -1,0 +1,46 @@
+//! The ports as the control thread asks about them.
+
+use crate::ports::{PortView, Ports};
+use dpdk::{Port, PortStatistics};
+use tether_api::operator::PortCounters;
+use tether_dataplane::Mac;
+
+/// The ports, in the order of the configuration.
+#[derive(Debug)]
+pub struct Nics(Vec<Port>);
+
+impl Nics {
+    pub(super) fn new(ports: Vec<Port>) -> Self {
+        Self(ports)
+    }
+}
+
+impl Ports for Nics {
+    fn view(&self) -> Vec<PortView> {
+        self.0.iter().map(view).collect()
+    }
+}
+
+/// A device that does not answer has no link and counts nothing.
+fn view(port: &Port) -> PortView {
+    PortView {
+        device: port.name().to_owned(),
+        driver: port.driver_name().to_owned(),
+        mac: Mac(port.mac()),
+        link_up: port.link().is_ok_and(|link| link.up),
+        counters: counters(port.statistics().unwrap_or_default()),
+    }
+}
+
+fn counters(statistics: PortStatistics) -> PortCounters {
+    PortCounters {
+        received_packets: statistics.received_packets,
+        received_bytes: statistics.received_bytes,
+        transmitted_packets: statistics.transmitted_packets,
+        transmitted_bytes: statistics.transmitted_bytes,
+        received_missed: statistics.missed_packets,
+        received_errors: statistics.receive_errors,
+        received_no_buffer: statistics.allocation_failures,
+        transmitted_errors: statistics.transmit_errors,
+    }
+}

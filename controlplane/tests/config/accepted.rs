@@ -1,0 +1,412 @@
+//! What good files mean: the example value by value, defaults, and what is allowed at the edges.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tether_controlplane::config::{
+    AffinityPolicy, Auth, Backend, Check, Config, Control, Dpdk, Forward, Health, Idle, Limits,
+    OnBackendDown, OnConflict, Port, PortAddress, Protocol, Refresh, Scheduler, Service,
+    SignalListener, Tls, Workers,
+};
+
+use super::EXAMPLE;
+
+fn config(text: &str) -> Config {
+    Config::parse("t", text).unwrap_or_else(|problems| panic!("{problems}\nin\n{text}"))
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn example_service() -> Service {
+    Service {
+        name: "shop".to_owned(),
+        address: address("10.9.0.100"),
+        port: 80,
+        protocol: Protocol::Tcp,
+        scheduler: Scheduler::Maglev,
+        forward: Forward::Dsr,
+        flow_timeout: Duration::from_mins(5),
+        affinity: AffinityPolicy {
+            duration: Duration::from_mins(30),
+            duration_cap: Some(Duration::from_hours(8)),
+            lifetime_cap: Some(Duration::from_hours(24)),
+            refresh: Refresh::Packet,
+            on_conflict: OnConflict::Reject,
+            on_backend_down: OnBackendDown::Balance,
+            widest_prefix_v4: 8,
+            widest_prefix_v6: 32,
+        },
+        health: Some(Health {
+            check: Check::Tcp,
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+        }),
+        backends: vec![Backend {
+            name: "shop-1".to_owned(),
+            address: address("10.9.0.11"),
+            port: 80,
+            weight: 1,
+            identity: "shop-1".to_owned(),
+            signal_from: vec![address("10.8.0.11")],
+        }],
+    }
+}
+
+#[test]
+fn the_example_means_what_it_says() {
+    let expected = Config {
+        dpdk: Dpdk {
+            args: ["--no-pci", "--vdev=net_af_packet0,iface=veth0"]
+                .map(str::to_owned)
+                .to_vec(),
+        },
+        workers: Workers {
+            cores: vec![1],
+            flows: 1_000_000,
+            idle: Idle::Poll,
+        },
+        ports: vec![Port {
+            device: "net_af_packet0".to_owned(),
+            addresses: [("10.9.0.2", 24), ("fd00:9::2", 64)]
+                .map(|(text, prefix_length)| PortAddress {
+                    address: address(text),
+                    prefix_length,
+                })
+                .to_vec(),
+            gateway_v4: Some(Ipv4Addr::new(10, 9, 0, 1)),
+            gateway_v6: None,
+            vlan: Some(100),
+            kernel: Some("tether0".to_owned()),
+        }],
+        control: Control {
+            signal: Some(SignalListener {
+                address: "10.8.0.2:7470".parse().unwrap(),
+                auth: Auth::Mtls(Tls {
+                    certificate: PathBuf::from("/etc/tether/tls/server.pem"),
+                    key: PathBuf::from("/etc/tether/tls/server.key"),
+                    client_ca: PathBuf::from("/etc/tether/tls/backends.pem"),
+                }),
+            }),
+            operator: PathBuf::from("/run/tether/operator.sock"),
+            metrics: Some("127.0.0.1:9470".parse().unwrap()),
+            state: Some(PathBuf::from("/var/lib/tether")),
+            audit: Some(PathBuf::from("/var/log/tether/audit.log")),
+        },
+        limits: Limits {
+            affinities: 1_000_000,
+            affinities_per_backend: 200_000,
+            signals_per_second_per_backend: 100_000,
+        },
+        services: vec![example_service()],
+    };
+    assert_eq!(config(EXAMPLE), expected);
+}
+
+/// The least that is a configuration, and a service with one backend.
+const LEAST: &str = r#"
+    workers.cores = [3]
+    port = [{ device = "0000:03:00.0", addresses = ["10.9.0.2/24"] }]
+    service = [{ name = "shop", address = "10.9.0.100", port = 80, backend = [
+        { name = "shop-1", address = "10.9.0.11" },
+    ] }]
+"#;
+
+#[test]
+fn what_is_left_out_has_defaults() {
+    let Config {
+        dpdk,
+        workers,
+        ports,
+        control,
+        limits,
+        services,
+    } = config(LEAST);
+    assert_eq!(dpdk, Dpdk { args: Vec::new() });
+    assert_eq!((workers.flows, workers.idle), (1_000_000, Idle::Poll));
+    let [port] = ports.as_slice() else {
+        panic!("{ports:?}")
+    };
+    assert_eq!(
+        (port.gateway_v4, port.gateway_v6, port.vlan),
+        (None, None, None)
+    );
+    assert_eq!(port.kernel, None);
+    assert_eq!(
+        control,
+        Control {
+            signal: None,
+            operator: PathBuf::from("/run/tether/operator.sock"),
+            metrics: None,
+            state: None,
+            audit: None,
+        }
+    );
+    let example = config(EXAMPLE);
+    assert_eq!(limits, example.limits);
+    let mut expected = example_service();
+    expected.affinity.duration_cap = None;
+    expected.affinity.lifetime_cap = None;
+    expected.health = None;
+    expected.backends[0].signal_from = vec![address("10.9.0.11")];
+    assert_eq!(services, [expected]);
+}
+
+#[test]
+fn an_empty_health_table_probes_with_defaults() {
+    let text = LEAST.replace("port = 80,", "port = 80, health = {},");
+    assert_eq!(config(&text).services[0].health, example_service().health);
+    let none = LEAST.replace("port = 80,", "port = 80, health.check = \"none\",");
+    assert_eq!(config(&none).services[0].health, None);
+    let http = LEAST.replace(
+        "port = 80,",
+        "port = 80, health = { check = \"http\", path = \"/up\" },",
+    );
+    let check = config(&http).services[0]
+        .health
+        .clone()
+        .map(|health| health.check);
+    assert_eq!(
+        check,
+        Some(Check::Http {
+            path: "/up".to_owned()
+        })
+    );
+}
+
+#[test]
+fn every_word_is_read_as_itself() {
+    fn each<T: ToString>(key: &str, variants: &[T], read: impl Fn(&Service) -> String) {
+        for variant in variants {
+            let word = variant.to_string();
+            let text = LEAST.replace("port = 80,", &format!("port = 80, {key} = \"{word}\","));
+            assert_eq!(read(&config(&text).services[0]), word, "{key}");
+        }
+    }
+    use Scheduler::{LeastConnections, Maglev, PowerOfTwo, RoundRobin, SourceHash};
+    let schedulers = [Maglev, RoundRobin, Scheduler::WeightedRoundRobin];
+    each("scheduler", &schedulers, |service| {
+        service.scheduler.to_string()
+    });
+    let schedulers = [LeastConnections, PowerOfTwo, SourceHash];
+    each("scheduler", &schedulers, |service| {
+        service.scheduler.to_string()
+    });
+    use Forward::{Dsr, Fullnat, Gre, Gue, Ipip, Nat};
+    let forwards = [Dsr, Ipip, Gue, Gre, Nat, Fullnat];
+    each("forward", &forwards, |service| service.forward.to_string());
+    each("protocol", &[Protocol::Tcp, Protocol::Udp], |service| {
+        service.protocol.to_string()
+    });
+    let refreshes = [Refresh::Packet, Refresh::Connection, Refresh::Never];
+    each("affinity.refresh", &refreshes, |service| {
+        service.affinity.refresh.to_string()
+    });
+    let conflicts = [OnConflict::Reject, OnConflict::Replace];
+    each("affinity.on_conflict", &conflicts, |service| {
+        service.affinity.on_conflict.to_string()
+    });
+    let downs = [OnBackendDown::Balance, OnBackendDown::Drop];
+    each("affinity.on_backend_down", &downs, |service| {
+        service.affinity.on_backend_down.to_string()
+    });
+}
+
+#[test]
+fn the_words_are_those_of_the_interface() {
+    use Scheduler::{LeastConnections, Maglev, PowerOfTwo, RoundRobin, SourceHash};
+    let schedulers = [
+        Maglev,
+        RoundRobin,
+        Scheduler::WeightedRoundRobin,
+        LeastConnections,
+        PowerOfTwo,
+        SourceHash,
+    ];
+    assert_eq!(
+        schedulers
+            .map(|scheduler| scheduler.to_string())
+            .join(" | "),
+        "maglev | round-robin | weighted-round-robin | least-connections | power-of-two | source-hash"
+    );
+    let forwards = [
+        Forward::Dsr,
+        Forward::Ipip,
+        Forward::Gue,
+        Forward::Gre,
+        Forward::Nat,
+        Forward::Fullnat,
+    ];
+    assert_eq!(
+        forwards.map(|forward| forward.to_string()).join(" | "),
+        "dsr | ipip | gue | gre | nat | fullnat"
+    );
+}
+
+#[test]
+fn these_are_allowed() {
+    for (why, from, to) in [
+        (
+            "a gateway per family",
+            "\"10.9.0.1\"",
+            "[\"10.9.0.1\", \"fd00:9::1\"]",
+        ),
+        ("a link-local gateway", "\"10.9.0.1\"", "\"fe80::1\""),
+        (
+            "a point-to-point subnet (RFC 3021)",
+            "\"10.9.0.2/24\"",
+            "\"10.9.0.2/24\", \"10.8.0.0/31\"",
+        ),
+        (
+            "an address alone",
+            "\"10.9.0.2/24\"",
+            "\"10.9.0.2/24\", \"10.7.0.1/32\"",
+        ),
+        ("several workers", "[1]", "[1, 2, 63]"),
+        (
+            "a vdev of two arguments",
+            "--vdev=net_af",
+            "--vdev\", \"net_af",
+        ),
+        (
+            "memory channels",
+            "\"--no-pci\"",
+            "\"--no-pci\", \"-n\", \"4\"",
+        ),
+        (
+            "no limit to speak of",
+            "affinities = 1000000",
+            "affinities = 16_000_000",
+        ),
+        ("a weight of nothing", "weight = 1", "weight = 0"),
+        (
+            "one identity for two",
+            "[[service.backend]]",
+            "[[service.backend]]\nname = \"b\"\naddress = \"10.9.0.12\"\nidentity = \"shop-1\"\n[[service.backend]]",
+        ),
+        (
+            "the same name in another service",
+            "[[service]]",
+            "[[service]]\nname = \"a\"\naddress = \"10.9.0.100\"\nport = 81\n[[service.backend]]\nname = \"shop-1\"\naddress = \"10.9.0.11\"\n[[service]]",
+        ),
+        (
+            "one port for TCP and UDP",
+            "[[service]]",
+            "[[service]]\nname = \"a\"\naddress = \"10.9.0.100\"\nport = 80\nprotocol = \"udp\"\n[[service]]",
+        ),
+        (
+            "a service without backends",
+            "[[service]]",
+            "[[service]]\nname = \"a\"\naddress = \"10.9.0.101\"\nport = 80\n[[service]]",
+        ),
+        (
+            "a probe path that TCP does not use",
+            "path = \"/health\"",
+            "path = \"/other\"",
+        ),
+        ("signals from this host", "10.8.0.11", "127.0.0.1"),
+        ("a cap of the duration itself", "\"8h\"", "\"30m\""),
+        ("a probe as long as its interval", "\"1s\"", "\"2s\""),
+        (
+            "a duration of two units",
+            "duration = \"30m\"",
+            "duration = \"1h30m\"",
+        ),
+    ] {
+        assert!(EXAMPLE.contains(from), "{why}");
+        config(&EXAMPLE.replacen(from, to, 1));
+    }
+}
+
+#[test]
+fn backends_may_be_far_or_of_the_other_family_where_the_forwarding_allows_it() {
+    for (forward, backend) in [
+        ("ipip", "172.16.0.1"),
+        ("gre", "172.16.0.1"),
+        ("gue", "fd00:9::11"),
+        ("ipip", "fd00:9::11"),
+        ("nat", "172.16.0.1"),
+        ("fullnat", "fd00:9::11"),
+    ] {
+        let text = EXAMPLE.replace("\"dsr\"", &format!("\"{forward}\""));
+        let config = config(&text.replace("\"10.9.0.11\"", &format!("\"{backend}\"")));
+        assert_eq!(config.services[0].backends[0].address, address(backend));
+    }
+}
+
+#[test]
+fn listeners_may_share_an_address_on_any_free_port() {
+    let text = EXAMPLE.replace("10.8.0.2:7470", "127.0.0.1:0");
+    let control = config(&text.replace("127.0.0.1:9470", "127.0.0.1:0")).control;
+    let signal = control.signal.map(|signal| signal.address);
+    assert_eq!(
+        (signal, control.metrics),
+        ("127.0.0.1:0".parse().ok(), signal)
+    );
+}
+
+#[test]
+fn nat_rewrites_the_port() {
+    let text = EXAMPLE
+        .replace("\"dsr\"", "\"nat\"")
+        .replace("port = 80\nweight", "port = 8080\nweight");
+    assert_eq!(config(&text).services[0].backends[0].port, 8080);
+}
+
+#[test]
+fn a_service_of_every_port_keeps_the_packets_port() {
+    let text = EXAMPLE
+        .replace("port = 80\nprotocol", "port = 0\nprotocol")
+        .replace("check = \"tcp\"", "check = \"none\"")
+        .replace("port = 80\nweight", "weight");
+    let config = config(&text);
+    assert_eq!(
+        (config.services[0].port, config.services[0].backends[0].port),
+        (0, 0)
+    );
+}
+
+#[test]
+fn addresses_may_authenticate_without_certificates() {
+    let start = EXAMPLE.find("[control.tls]").unwrap();
+    let end = EXAMPLE.find("[limits]").unwrap();
+    let text =
+        format!("{}{}", &EXAMPLE[..start], &EXAMPLE[end..]).replace("\"mtls\"", "\"address\"");
+    let signal = config(&text).control.signal.map(|signal| signal.auth);
+    assert_eq!(signal, Some(Auth::Address));
+}
+
+#[test]
+fn a_port_knows_its_subnet() {
+    let [v4, v6] = [("10.9.0.2", 23), ("fd00:9::2", 64)].map(|(text, prefix_length)| PortAddress {
+        address: address(text),
+        prefix_length,
+    });
+    for (address_text, on_v4, on_v6) in [
+        ("10.9.0.2", true, false),
+        ("10.9.1.255", true, false),
+        ("10.9.2.0", false, false),
+        ("10.8.255.255", false, false),
+        ("fd00:9::ffff:0:0:1", false, true),
+        ("fd00:9:0:1::2", false, false),
+    ] {
+        let address = address(address_text);
+        assert_eq!(
+            (v4.is_on_link(address), v6.is_on_link(address)),
+            (on_v4, on_v6),
+            "{address}"
+        );
+    }
+}
+
+#[test]
+fn load_reads_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tether.toml");
+    std::fs::write(&path, EXAMPLE).unwrap();
+    assert_eq!(Config::load(&path).unwrap(), config(EXAMPLE));
+}

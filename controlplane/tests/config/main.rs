@@ -1,0 +1,9 @@
+//! The configuration file as its users meet it: what a good one means, what a bad one is told, and
+//! that no file at all breaks the reader.
+
+mod accepted;
+mod hostile;
+mod refused;
+
+/// The example of interfaces.md section 3, one key per line.
+const EXAMPLE: &str = include_str!("example.toml");

@@ -1,0 +1,30 @@
+//! Tether as its users run it: `tetherd` as a process on DPDK ports, between the TCP and UDP of real
+//! kernels in network namespaces. Needs root:
+//!
+//! ```text
+//! cargo test -p tether-controlplane --test e2e -- --test-threads=1
+//! ```
+//!
+//! Tests are named by the sentence that they prove, after the rule of the affinity contract.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
+#![allow(missing_docs, unreachable_pub, reason = "nobody links a test")]
+
+mod ack;
+mod affinity;
+mod hostile;
+mod link;
+mod operator;
+mod owner;
+mod process;
+mod reflection;
+mod refusals;
+mod spread;
+mod testbed;
+mod time;
+mod workers;

@@ -1,0 +1,173 @@
+//! `tetherd` as a process, and `tetherctl` to ask it.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, ExitStatus, Output},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tether_api::operator::{Stats, Status};
+
+use super::{
+    namespace::Namespace,
+    programs::{tetherctl, tetherd},
+    setup::Setup,
+    wait::{SOON, wait_for, wait_until},
+};
+
+/// Lines of the log that a failed test shows.
+const TAIL: usize = 60;
+
+/// A running daemon; killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    /// A test has waited for its end.
+    pub has_ended: bool,
+    directory: PathBuf,
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts it, with all its files in `directory`, and waits until it is ready.
+    pub fn start(setup: &Setup, host: &Namespace, directory: &Path) -> Self {
+        fs::write(directory.join("tether.toml"), setup.toml(directory)).unwrap();
+        let mut daemon = Self {
+            has_ended: false,
+            child: spawn(host, directory),
+            directory: directory.to_owned(),
+        };
+        wait_for("tetherd to be ready", SOON, || {
+            let ended = daemon.child.try_wait().unwrap();
+            assert!(ended.is_none(), "tetherd ended: {ended:?}");
+            let ready = daemon.try_ctl::<Status>(&["status"])?.ready;
+            ready.then_some(())
+        });
+        daemon
+    }
+
+    /// Where all its files are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("operator.sock")
+    }
+
+    /// What `tetherctl` says, as people read it or as JSON if `arguments` say so.
+    pub fn run_ctl(&self, arguments: &[&str]) -> Output {
+        std::process::Command::new(tetherctl())
+            .arg("--socket")
+            .arg(self.socket())
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    /// What `tetherctl --json` answers; the verb must succeed.
+    #[track_caller]
+    pub fn ctl<T: DeserializeOwned>(&self, arguments: &[&str]) -> T {
+        let output = self.run_ctl(&[&["--json"], arguments].concat());
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let failed = format!("tetherctl {}: {stdout}{stderr}", arguments.join(" "));
+        assert!(output.status.success(), "{failed}");
+        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{failed}: {error}"))
+    }
+
+    /// As `ctl`, as JSON.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        self.ctl(arguments)
+    }
+
+    fn try_ctl<T: DeserializeOwned>(&self, arguments: &[&str]) -> Option<T> {
+        let output = self.run_ctl(&[&["--json"], arguments].concat());
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// Asserts that every packet has exactly one fate, on every worker.
+    #[track_caller]
+    pub fn check_accounts(&self) -> Stats {
+        let stats: Stats = self.ctl(&["stats"]);
+        assert!(!stats.workers.is_empty(), "stats without workers");
+        for worker in &stats.workers {
+            let fates: u64 = worker.fates.values().sum();
+            assert_eq!(worker.received, fates + worker.held, "{worker:?}");
+        }
+        stats
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until it has ended.
+    #[track_caller]
+    pub fn ended(&mut self, deadline: Duration) -> ExitStatus {
+        self.has_ended = true;
+        wait_for("tetherd to end", deadline, || {
+            self.child.try_wait().unwrap()
+        })
+    }
+
+    /// Starts it again, after it has ended, by the same configuration.
+    pub fn restart(&mut self, setup: &Setup, host: &Namespace) {
+        *self = Self::start(setup, host, &self.directory.clone());
+    }
+
+    /// Has it read a new configuration.
+    pub fn reload(&self, toml: &str) {
+        fs::write(self.directory.join("tether.toml"), toml).unwrap();
+        self.signal(Signal::HUP);
+    }
+
+    /// Waits until its log says something.
+    #[track_caller]
+    pub fn wait_for_log(&self, words: &str) {
+        let what = format!("the log to say {words:?}");
+        wait_until(&what, SOON, || self.log().contains(words));
+    }
+
+    /// The end of its log.
+    pub fn log(&self) -> String {
+        let log = fs::read_to_string(self.directory.join("tetherd.log")).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(TAIL)..].join("\n")
+    }
+}
+
+fn spawn(host: &Namespace, directory: &Path) -> Child {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(directory.join("tetherd.log"))
+        .unwrap();
+    host.command(tetherd())
+        .arg("--config")
+        .arg(directory.join("tether.toml"))
+        // EAL keeps its sockets there.
+        .env("RUNTIME_DIRECTORY", directory)
+        .env("RUST_LOG", "debug")
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Either may fail: it may have ended.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            println!("the end of tetherd's log:\n{}", self.log());
+        }
+    }
+}

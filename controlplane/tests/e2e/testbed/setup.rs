@@ -1,0 +1,189 @@
+//! What a testbed is to be, and the configuration file that says so to `tetherd`.
+
+use std::{fmt::Write as _, path::Path};
+
+use super::vip::{VIPS, Vip};
+use tether_api::operator::Protocol;
+
+/// How DPDK reaches the veth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    AfPacket,
+    AfXdp,
+}
+
+/// What a testbed is to be.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    servers: usize,
+    workers: usize,
+    flows: usize,
+    driver: Driver,
+    scheduler: &'static str,
+    affinity: String,
+    health: bool,
+    limits: String,
+    state: bool,
+}
+
+impl Setup {
+    /// Three servers, one worker on `af_packet`, Maglev, the default affinity policy, no health checks.
+    pub fn new() -> Self {
+        Self {
+            servers: 3,
+            workers: 1,
+            flows: 65_536,
+            driver: Driver::AfPacket,
+            scheduler: "maglev",
+            affinity: String::new(),
+            health: false,
+            limits: String::new(),
+            state: false,
+        }
+    }
+
+    pub fn servers(self, servers: usize) -> Self {
+        Self { servers, ..self }
+    }
+
+    /// How many servers there are.
+    pub fn server_count(&self) -> usize {
+        self.servers
+    }
+
+    /// Two workers, each with a queue of the port.
+    pub fn two_workers(self) -> Self {
+        Self { workers: 2, ..self }
+    }
+
+    /// Room for so many flows on each worker.
+    pub fn flows(self, flows: usize) -> Self {
+        Self { flows, ..self }
+    }
+
+    pub fn driver(self, driver: Driver) -> Self {
+        Self { driver, ..self }
+    }
+
+    pub fn scheduler(self, scheduler: &'static str) -> Self {
+        Self { scheduler, ..self }
+    }
+
+    /// A line of `[service.affinity]`, for every service.
+    pub fn affinity(mut self, line: &str) -> Self {
+        writeln!(self.affinity, "{line}").unwrap();
+        self
+    }
+
+    /// A line of `[limits]`.
+    pub fn limit(mut self, line: &str) -> Self {
+        writeln!(self.limits, "{line}").unwrap();
+        self
+    }
+
+    /// TCP health checks that find out within half a second.
+    pub fn health(self) -> Self {
+        Self {
+            health: true,
+            ..self
+        }
+    }
+
+    /// A journal, so that affinities survive a restart.
+    pub fn state(self) -> Self {
+        Self {
+            state: true,
+            ..self
+        }
+    }
+
+    /// The configuration file, for a daemon that keeps its files in `directory`.
+    pub fn toml(&self, directory: &Path) -> String {
+        let directory = directory.display();
+        let cores: Vec<_> = (0..self.workers).collect();
+        let (device, vdev) = self.device();
+        let state = if self.state {
+            format!("state = \"{directory}/state\"\n")
+        } else {
+            String::new()
+        };
+        let mut text = format!(
+            r#"[dpdk]
+args = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix=tether", "--vdev={vdev}"]
+
+[workers]
+cores = {cores:?}
+flows = {}
+idle = "yield"
+
+[[port]]
+device = "{device}"
+addresses = ["10.9.0.2/24", "fd00:9::2/64"]
+
+[control]
+signal = "10.8.0.2:7470"
+auth = "address"
+operator = "{directory}/operator.sock"
+metrics = "10.8.0.2:9470"
+{state}
+[limits]
+{}"#,
+            self.flows, self.limits
+        );
+        for vip in VIPS {
+            self.write_service(&vip, &mut text);
+        }
+        text
+    }
+
+    fn device(&self) -> (&'static str, String) {
+        match self.driver {
+            Driver::AfPacket => {
+                let sizes = "blocksz=4096,framesz=2048,framecnt=512";
+                let queues = self.workers;
+                let vdev = format!("net_af_packet0,iface=data,{sizes},qpairs={queues}");
+                ("net_af_packet0", vdev)
+            }
+            Driver::AfXdp => {
+                let queues = self.workers;
+                let vdev = format!("net_af_xdp0,iface=data,start_queue=0,queue_count={queues}");
+                ("net_af_xdp0", vdev)
+            }
+        }
+    }
+
+    fn write_service(&self, vip: &Vip, text: &mut String) {
+        let service = format!(
+            r#"
+[[service]]
+name = "{}"
+address = "{}"
+port = {}
+protocol = "{}"
+scheduler = "{}"
+forward = "dsr"
+
+[service.affinity]
+{}"#,
+            vip.service,
+            vip.address.ip(),
+            vip.address.port(),
+            vip.protocol_name(),
+            self.scheduler,
+            self.affinity,
+        );
+        text.push_str(&service);
+        if self.health && vip.protocol == Protocol::Tcp {
+            let health = "\n[service.health]\ncheck = \"tcp\"\ninterval = \"100ms\"\ntimeout = \"100ms\"\nrise = 1\nfall = 2\n";
+            text.push_str(health);
+        }
+        for number in 1..=self.servers {
+            let backend = format!(
+                "\n[[service.backend]]\nname = \"server-{number}\"\naddress = \"{}\"\nsignal_from = [\"10.8.0.{}\"]\n",
+                vip.backend_address(number),
+                10 + number,
+            );
+            text.push_str(&backend);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The services of every testbed.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tether_api::operator::Protocol;
+
+/// What clients address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Vip {
+    /// Name of the service.
+    pub service: &'static str,
+    pub protocol: Protocol,
+    pub address: SocketAddr,
+}
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100));
+const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 0x100));
+
+const fn vip(service: &'static str, protocol: Protocol, ip: IpAddr, port: u16) -> Vip {
+    let address = SocketAddr::new(ip, port);
+    Vip {
+        service,
+        protocol,
+        address,
+    }
+}
+
+/// TCP over IPv4.
+pub const SHOP: Vip = vip("shop", Protocol::Tcp, V4, 80);
+/// TCP over IPv4, the same VIP at another port.
+pub const SHOP_TLS: Vip = vip("shop-tls", Protocol::Tcp, V4, 443);
+/// TCP over IPv6.
+pub const SHOP6: Vip = vip("shop6", Protocol::Tcp, V6, 80);
+/// UDP over IPv4.
+pub const GAME: Vip = vip("game", Protocol::Udp, V4, 5000);
+/// UDP over IPv6.
+pub const GAME6: Vip = vip("game6", Protocol::Udp, V6, 5000);
+
+/// All of them.
+pub const VIPS: [Vip; 5] = [SHOP, SHOP_TLS, SHOP6, GAME, GAME6];
+
+impl Vip {
+    /// As `tetherctl` and the configuration call the protocol.
+    pub fn protocol_name(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+
+    /// The address of server `number`, 1 or more, of this VIP's family.
+    pub fn backend_address(&self, number: usize) -> String {
+        let host = 10 + number;
+        match self.address {
+            SocketAddr::V4(_) => format!("10.9.0.{host}"),
+            SocketAddr::V6(_) => format!("fd00:9::{host}"),
+        }
+    }
+}

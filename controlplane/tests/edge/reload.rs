@@ -1,0 +1,26 @@
+//! SIGHUP. It goes to the whole process: every edge of this test binary reads its file again.
+
+use crate::bench::{BACKEND, BY_ADDRESS, Edge, text};
+use rustix::process::{Signal, getpid, kill_process};
+use std::sync::mpsc;
+use tether_controlplane::command::Command;
+
+#[test]
+fn l2_a_file_without_errors_is_applied_and_one_with_errors_is_not() {
+    let (seen, reloads) = mpsc::channel();
+    let edge = Edge::start(move |command| {
+        if let Command::Reload(config) = command {
+            // Err: the test has what it waited for.
+            let _ = seen.send(config.services[0].backends[0].weight);
+        }
+    });
+    let socket = edge.socket.display().to_string();
+    let weight = |weight: &str| {
+        let rest = format!("{BACKEND}\nweight = {weight}");
+        std::fs::write(&edge.file, text(&socket, BY_ADDRESS, &rest)).unwrap();
+        kill_process(getpid(), Signal::HUP).unwrap();
+    };
+    weight("\"heavy\"");
+    weight("7");
+    assert_eq!(reloads.recv().unwrap(), 7);
+}

@@ -1,0 +1,181 @@
+//! Forward: one burst through the stages. Read this first.
+//!
+//! ```text
+//! burst ─ parse ─ classify ─ flow known? ─yes─────────────────────────┬─ rewrite ─ transmit
+//!                     │            └─no── affinity? ─yes───────────────┤
+//!                not ours:                     └─no── schedule ────────┘
+//!                answer / drop
+//! ```
+//!
+//! Stages run over the whole burst, so that each asks for the memory that the next one reads. A
+//! packet of a known flow needs no look at the services: the flow's key holds the destination.
+//! Every packet ends with one [`Verdict`], counted once, after the frames were sent.
+
+mod follow;
+mod leave;
+mod local;
+mod path;
+mod place;
+
+use crate::{
+    clock::Millis,
+    fate::Fate,
+    flow_table::Tick,
+    key::{Key4, Key6},
+    parse::{Packet, Parsed, parse},
+    port::{BURST, Burst, Frame, Port},
+    rcu::Guard,
+    tables::{
+        Tables,
+        affinity::{AffinityTable, CellId},
+        id::{BackendId, PortId},
+    },
+    wire::ethernet::Mac,
+    worker::Own,
+};
+use arrayvec::ArrayVec;
+
+pub(crate) use leave::release_held;
+pub(crate) use place::{account_gone, is_expired};
+
+/// What is decided about one packet of the burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It goes to this backend.
+    To(BackendId),
+    /// It is now an answer, to leave by the port that it came by.
+    Answer,
+    /// It waits for a MAC address.
+    Held,
+    /// It is done with.
+    Done(Fate),
+}
+
+/// What a burst is forwarded by: the tables of this moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) guard: Guard<'a>,
+    pub(crate) tables: &'a Tables,
+    pub(crate) affinities: &'a AffinityTable,
+    pub(crate) now: Millis,
+    pub(crate) tick: Tick,
+}
+
+/// The packets of one family, with their places in the burst.
+pub(crate) type Lane<K> = ArrayVec<(u8, Packet<K>), BURST>;
+
+/// A burst, sorted.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    v4: Lane<Key4>,
+    v6: Lane<Key6>,
+    local: ArrayVec<(u8, Parsed), BURST>,
+}
+
+impl Lanes {
+    pub(crate) fn new() -> Self {
+        Self {
+            v4: Lane::new(),
+            v6: Lane::new(),
+            local: ArrayVec::new(),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.v4.clear();
+        self.v6.clear();
+        self.local.clear();
+    }
+}
+
+/// What the stages have found out about a burst.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    verdicts: [Verdict; BURST],
+    /// Packets that extend an affinity once they are sent.
+    refreshes: ArrayVec<(u8, CellId), BURST>,
+}
+
+impl Findings {
+    pub(crate) fn new() -> Self {
+        Self {
+            verdicts: [Verdict::Done(Fate::FrameTruncated); BURST],
+            refreshes: ArrayVec::new(),
+        }
+    }
+
+    /// The affinity that a packet extends.
+    fn extended_by(&self, index: u8) -> Option<CellId> {
+        let mut refreshes = self.refreshes.iter();
+        let found = refreshes.find(|(packet, _)| *packet == index);
+        found.map(|(_, cell)| *cell)
+    }
+
+    fn decide(&mut self, index: u8, verdict: Verdict) {
+        self.verdicts[usize::from(index)] = verdict;
+    }
+}
+
+/// Takes a burst that came by `port` to its fates. Leaves the burst empty.
+pub(crate) fn forward<P: Port>(
+    burst: &mut Burst<P::Frame>,
+    port: PortId,
+    view: View<'_>,
+    own: &mut Own<P::Frame>,
+    lanes: &mut Lanes,
+    ports: &mut [P],
+) {
+    own.findings.refreshes.clear();
+    parse_all(burst, port, view, own, lanes);
+    let new = follow::known_flows(&lanes.v4, view, own);
+    place::new_flows(&new, view, own);
+    let new = follow::known_flows(&lanes.v6, view, own);
+    place::new_flows(&new, view, own);
+    local::answer_all(burst, port, view, own, &lanes.local);
+    leave::send_all(burst, port, view, own, ports);
+}
+
+/// Sorts the burst: TCP and UDP by family, what may be for the forwarder itself, and the rest.
+fn parse_all<F: Frame>(
+    burst: &Burst<F>,
+    port: PortId,
+    view: View<'_>,
+    own: &mut Own<F>,
+    lanes: &mut Lanes,
+) {
+    lanes.clear();
+    let spec = &view.tables.stations.get(port).spec;
+    let mut bytes = 0;
+    for (index, frame) in (0_u8..).zip(burst) {
+        bytes += frame.bytes().len() as u64;
+        match parse_one(frame, spec.mac, spec.vlan) {
+            Ok(Parsed::V4(packet)) => lanes.v4.push((index, packet)),
+            Ok(Parsed::V6(packet)) => lanes.v6.push((index, packet)),
+            Ok(local) => lanes.local.push((index, local)),
+            Err(fate) => own.findings.decide(index, Verdict::Done(fate)),
+        }
+    }
+    own.desk.counters.received.add(burst.len() as u64);
+    own.desk.counters.received_bytes.add(bytes);
+}
+
+/// Parses a frame that is addressed to this port: to its MAC address, or to a group where it is not
+/// TCP or UDP.
+#[inline]
+fn parse_one<F: Frame>(frame: &F, mac: Mac, vlan: Option<u16>) -> Result<Parsed, Fate> {
+    if !frame.is_contiguous() {
+        return Err(Fate::FrameSegmented);
+    }
+    let bytes = frame.bytes();
+    let destination = Mac(*bytes.first_chunk().ok_or(Fate::FrameTruncated)?);
+    if destination == mac {
+        return parse(bytes, vlan);
+    }
+    if destination.is_unicast() {
+        return Err(Fate::OtherMac);
+    }
+    match parse(bytes, vlan)? {
+        local @ (Parsed::Arp { .. } | Parsed::Icmp4(_) | Parsed::Icmp6(_)) => Ok(local),
+        _ => Err(Fate::OtherMac),
+    }
+}

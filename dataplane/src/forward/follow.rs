@@ -1,0 +1,112 @@
+//! Known flows: each packet follows its flow (contract rule R1).
+
+use super::{Findings, Lane, Verdict, View, path::PathKey};
+use crate::{
+    flow_table::{Flow, FlowTable, Place, Placement, TcpEvent},
+    key::Protocol,
+    parse::Packet,
+    port::BURST,
+    worker::Own,
+};
+use arrayvec::ArrayVec;
+
+/// A packet whose flow has to be placed, with the hash of its key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct New<K> {
+    pub(crate) index: u8,
+    pub(crate) packet: Packet<K>,
+    pub(crate) hash: u64,
+}
+
+/// The packets of a burst whose flows have to be placed.
+pub(crate) type NewFlows<K> = ArrayVec<New<K>, BURST>;
+
+/// Sends the packets of live flows after their flows; returns the others.
+pub(crate) fn known_flows<F, K: PathKey>(
+    lane: &Lane<K>,
+    view: View<'_>,
+    own: &mut Own<F>,
+) -> NewFlows<K> {
+    let mut new = NewFlows::new();
+    if lane.is_empty() {
+        return new;
+    }
+    let flows = K::flows(&mut own.flows);
+    let mut hashes: ArrayVec<u64, BURST> = ArrayVec::new();
+    for (_, packet) in lane {
+        let hash = flows.hash(&packet.key);
+        flows.prefetch(hash);
+        hashes.push(hash);
+    }
+    for ((index, packet), hash) in lane.iter().zip(hashes) {
+        let place = flows.find(hash, &packet.key);
+        let followed = place.and_then(|place| follow(flows, place, packet, view));
+        match followed {
+            Some((flow, place)) => {
+                own.findings.decide(*index, Verdict::To(flow.backend()));
+                note_refresh(flows, place, flow, *index, view, &mut own.findings);
+            }
+            None => new.push(New {
+                index: *index,
+                packet: *packet,
+                hash,
+            }),
+        }
+    }
+    new
+}
+
+/// The flow before this packet, if it lives; it then has seen the packet.
+#[inline]
+pub(crate) fn follow<K: PathKey>(
+    flows: &mut FlowTable<K::Line>,
+    place: Place,
+    packet: &Packet<K>,
+    view: View<'_>,
+) -> Option<(Flow, Place)> {
+    let flow = flows.get(place);
+    let backend = view.tables.backend(flow.backend())?;
+    let event = event_of(packet);
+    if !backend.state.keeps_flows() || (event == TcpEvent::Syn && flow.is_over()) {
+        return None;
+    }
+    let after = flow.after(event, view.tick);
+    if after != flow {
+        flows.set(place, after);
+    }
+    Some((flow, place))
+}
+
+/// What a packet means for its flow; a UDP datagram means nothing in particular.
+#[inline]
+pub(crate) fn event_of<K: PathKey>(packet: &Packet<K>) -> TcpEvent {
+    match packet.key.protocol() {
+        Protocol::Tcp => TcpEvent::of(packet.tcp_flags),
+        Protocol::Udp => TcpEvent::Other,
+    }
+}
+
+/// Notes that the packet extends the affinity that placed its flow: once per second and flow, or
+/// with every packet where the affinity is short (contract rules T2 and T7).
+#[inline]
+pub(crate) fn note_refresh<L: crate::flow_table::Line>(
+    flows: &FlowTable<L>,
+    place: Place,
+    before: Flow,
+    index: u8,
+    view: View<'_>,
+    findings: &mut Findings,
+) {
+    let due = match before.placement() {
+        Placement::Scheduler | Placement::Affinity => false,
+        Placement::AffinityRefreshed => before.seen() != view.tick,
+        Placement::AffinityRefreshedOften => true,
+    };
+    let extends = || {
+        let backend = view.tables.backend(before.backend());
+        backend.is_some_and(|it| it.state.extends_affinities())
+    };
+    if due && extends() {
+        findings.refreshes.push((index, flows.cell(place)));
+    }
+}

@@ -1,0 +1,195 @@
+//! Frames leave: rewritten for their backend, as answers, or not at all; then every packet's fate is
+//! counted, and the affinities of those that were sent are extended.
+
+use super::{Verdict, View};
+use crate::{
+    counters::Counters,
+    fate::Fate,
+    held::{Held, Waiting},
+    port::{BURST, Burst, Frame, Port},
+    rewrite::{Link, direct},
+    tables::{
+        affinity::CellId,
+        id::{BackendId, PortId},
+    },
+    worker::Own,
+};
+use arrayvec::ArrayVec;
+
+/// How often a full transmit queue is tried again before frames are dropped.
+const TRIES: usize = 64;
+
+/// What becomes of a frame that was to go to a backend.
+enum Sent {
+    /// It is rewritten, for this port.
+    By(PortId),
+    /// The backend's MAC address is not known yet.
+    Unresolved,
+    /// It cannot go.
+    Not(Fate),
+}
+
+/// Sends every frame of the burst that is to leave, after those that waited before, and counts all.
+pub(crate) fn send_all<P: Port>(
+    burst: &mut Burst<P::Frame>,
+    port: PortId,
+    view: View<'_>,
+    own: &mut Own<P::Frame>,
+    ports: &mut [P],
+) {
+    if !own.held.is_empty() {
+        release_held(view, own, ports);
+    }
+    let count = burst.len();
+    let mut leaving: ArrayVec<(u8, PortId), BURST> = ArrayVec::new();
+    let mut bytes = 0;
+    for (index, mut frame) in (0_u8..).zip(burst.drain(..)) {
+        match own.findings.verdicts[usize::from(index)] {
+            Verdict::To(backend) => match rewrite(&mut frame, backend, port, view) {
+                Sent::By(out) => {
+                    bytes += frame.bytes().len() as u64;
+                    own.outgoing[out.index()].push(frame);
+                    leaving.push((index, out));
+                }
+                Sent::Unresolved => {
+                    let waiting = Waiting {
+                        frame,
+                        backend,
+                        came_by: port,
+                        extends: own.findings.extended_by(index),
+                        since: view.now,
+                    };
+                    own.findings.decide(index, hold(waiting, &mut own.held));
+                }
+                Sent::Not(fate) => own.findings.decide(index, Verdict::Done(fate)),
+            },
+            Verdict::Answer => {
+                own.outgoing[port.index()].push(frame);
+                leaving.push((index, port));
+            }
+            Verdict::Held | Verdict::Done(_) => {}
+        }
+    }
+    for out in crate::tables::port_ids(ports.len()) {
+        let unsent = transmit(&mut ports[out.index()], &mut own.outgoing[out.index()]);
+        let of_this = leaving.iter().rev().filter(|(_, by)| *by == out);
+        for (index, _) in of_this.take(unsent) {
+            own.findings
+                .decide(*index, Verdict::Done(Fate::TransmitFull));
+        }
+    }
+    own.desk.counters.forwarded_bytes.add(bytes);
+    count_fates(count, own);
+    extend(view, own);
+}
+
+/// Sends what the queue takes within a bounded number of tries; drops and counts the rest.
+fn transmit<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) -> usize {
+    for _ in 0..TRIES {
+        if frames.is_empty() {
+            return 0;
+        }
+        port.transmit(frames);
+    }
+    let unsent = frames.len();
+    frames.clear();
+    unsent
+}
+
+#[inline]
+fn rewrite<F: Frame>(frame: &mut F, backend: BackendId, came_by: PortId, view: View<'_>) -> Sent {
+    let Some(backend) = view.tables.backend(backend) else {
+        return Sent::Not(Fate::BackendDown);
+    };
+    let Some(destination) = view.tables.neighbours.get(backend.neighbour).mac() else {
+        return Sent::Unresolved;
+    };
+    let out = &view.tables.stations.get(backend.port).spec;
+    let link = Link {
+        destination,
+        source: out.mac,
+        vlan_in: view.tables.stations.get(came_by).spec.vlan,
+        vlan_out: out.vlan,
+    };
+    if direct(frame, &link) {
+        Sent::By(backend.port)
+    } else {
+        Sent::Not(Fate::NoRoom)
+    }
+}
+
+fn hold<F>(waiting: Waiting<F>, held: &mut Held<F>) -> Verdict {
+    match held.hold(waiting) {
+        Ok(()) => Verdict::Held,
+        Err(_) => Verdict::Done(Fate::HoldFull),
+    }
+}
+
+fn count_fates<F>(count: usize, own: &mut Own<F>) {
+    let counters = &own.desk.counters;
+    let mut forwarded = 0;
+    for verdict in &own.findings.verdicts[..count] {
+        match verdict {
+            Verdict::To(_) => forwarded += 1,
+            Verdict::Answer => {
+                counters.fate(Fate::Answered, 1);
+                counters.originated.add(1);
+            }
+            Verdict::Held => {}
+            Verdict::Done(fate) => counters.fate(*fate, 1),
+        }
+    }
+    counters.fate(Fate::Forwarded, forwarded);
+    counters.held.set(own.held.len() as u64);
+}
+
+/// Extends the affinities of packets that were sent, not of those that were dropped or wait
+/// (contract rule T2).
+fn extend<F>(view: View<'_>, own: &mut Own<F>) {
+    for (index, cell) in &own.findings.refreshes {
+        let verdict = own.findings.verdicts[usize::from(*index)];
+        if matches!(verdict, Verdict::To(_)) {
+            refresh(*cell, view, &own.desk.counters);
+        }
+    }
+}
+
+fn refresh(cell: CellId, view: View<'_>, counters: &Counters) {
+    let CellId { generation, .. } = cell;
+    view.affinities.cell(cell).refresh(generation, view.now);
+    counters.refreshes.add(1);
+}
+
+/// Sends the frames that were held for what is resolved by now, and drops those that waited too
+/// long.
+pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, ports: &mut [P]) {
+    let resolved = |backend: BackendId| {
+        let backend = view.tables.backend(backend);
+        backend.is_none_or(|it| view.tables.neighbours.get(it.neighbour).mac().is_some())
+    };
+    let counters = &own.desk.counters;
+    own.held.release(
+        |it| it.is_late(view.now) || resolved(it.backend),
+        |mut it| {
+            let fate = match rewrite(&mut it.frame, it.backend, it.came_by, view) {
+                Sent::By(out) => {
+                    counters.forwarded_bytes.add(it.frame.bytes().len() as u64);
+                    own.alone.push(it.frame);
+                    match transmit(&mut ports[out.index()], &mut own.alone) {
+                        0 => {
+                            it.extends
+                                .iter()
+                                .for_each(|cell| refresh(*cell, view, counters));
+                            Fate::Forwarded
+                        }
+                        _ => Fate::TransmitFull,
+                    }
+                }
+                Sent::Unresolved => Fate::NeighbourUnresolved,
+                Sent::Not(fate) => fate,
+            };
+            counters.fate(fate, 1);
+        },
+    );
+    counters.held.set(own.held.len() as u64);
+}

@@ -1,0 +1,256 @@
+//! New flows: an affinity decides, or the scheduler does (contract rules R2 and R3).
+
+use super::{
+    Verdict, View,
+    follow::{self, NewFlows, event_of},
+    path::PathKey,
+};
+use crate::{
+    classify::classify,
+    counters::Counters,
+    fate::Fate,
+    flow_table::{Flow, Gone, Inserted, Place, Placement, TcpEvent, Tick},
+    key::Protocol,
+    parse::Packet,
+    port::BURST,
+    tables::{
+        Tables,
+        affinity::{AffinityTable, CellId, Hit, Hits},
+        backend::BackendState,
+        id::BackendId,
+        service::{OnBackendDown, Refresh, Service},
+    },
+    worker::Own,
+};
+use arrayvec::ArrayVec;
+
+/// Affinities shorter than this are looked at with every packet, in milliseconds.
+const SHORT_MS: u32 = 120_000;
+
+/// How long a flow of a backend that was removed is remembered, in seconds: as long as its packets may
+/// have to be dropped.
+const REMOVED_S: u32 = 60;
+
+/// Who gets a new flow, and by whose decision.
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    backend: BackendId,
+    placement: Placement,
+    cell: Option<CellId>,
+}
+
+/// A new flow with its service.
+type Candidates<'a, K> = ArrayVec<(follow::New<K>, &'a Service), BURST>;
+
+/// Places the flows of these packets.
+pub(crate) fn new_flows<F, K: PathKey>(new: &NewFlows<K>, view: View<'_>, own: &mut Own<F>) {
+    if new.is_empty() {
+        return;
+    }
+    let candidates = classify_all(new, view, own);
+    let hits = affinities_of(&candidates, view);
+    for ((new, service), hit) in candidates.iter().zip(hits) {
+        let verdict = place(new, service, hit, view, own);
+        own.findings
+            .decide(new.index, verdict.map_or_else(Verdict::Done, Verdict::To));
+    }
+}
+
+fn classify_all<'a, F, K: PathKey>(
+    new: &NewFlows<K>,
+    view: View<'a>,
+    own: &mut Own<F>,
+) -> Candidates<'a, K> {
+    let mut candidates = Candidates::new();
+    for new in new {
+        match classify(&new.packet.key, &view.tables.services) {
+            Ok(service) => candidates.push((*new, service)),
+            Err(fate) => own.findings.decide(new.index, Verdict::Done(fate)),
+        }
+    }
+    candidates
+}
+
+/// The affinity of each candidate; of a service whose switch is off, none.
+fn affinities_of<K: PathKey>(candidates: &Candidates<'_, K>, view: View<'_>) -> Hits {
+    let queries: ArrayVec<_, BURST> = candidates
+        .iter()
+        .map(|(new, service)| new.packet.key.query(service.spec.id))
+        .collect();
+    let mut hits = Hits::new();
+    K::lookup(view.affinities, view.guard, view.now, &queries, &mut hits);
+    for (hit, (_, service)) in hits.iter_mut().zip(candidates) {
+        if !service.spec.affinity {
+            *hit = None;
+        }
+    }
+    hits
+}
+
+/// Places one flow, unless an earlier packet of this burst has placed it.
+fn place<F, K: PathKey>(
+    new: &follow::New<K>,
+    service: &Service,
+    hit: Option<Hit>,
+    view: View<'_>,
+    own: &mut Own<F>,
+) -> Result<BackendId, Fate> {
+    let packet = &new.packet;
+    let flows = K::flows(&mut own.flows);
+    let known = flows.find(new.hash, &packet.key);
+    if let Some(place) = known {
+        if let Some((flow, place)) = follow::follow(flows, place, packet, view) {
+            follow::note_refresh(flows, place, flow, new.index, view, &mut own.findings);
+            return Ok(flow.backend());
+        }
+        if drops_mid_stream(packet, flows.get(place), service, view.tables) {
+            return Err(Fate::BackendDown);
+        }
+    }
+    let choice = choose(&packet.key, service, hit, view, own)?;
+    if let Some(place) = known {
+        forget::<F, K>(place, view, own);
+    }
+    remember(new, service, choice, view, own);
+    Ok(choice.backend)
+}
+
+/// Whether a packet from the middle of a connection whose backend is down or removed is to be dropped
+/// (contract rule R9); a SYN opens a new flow in any case. The flow stays: it goes on with its
+/// backend.
+fn drops_mid_stream<K: PathKey>(
+    packet: &Packet<K>,
+    flow: Flow,
+    service: &Service,
+    tables: &Tables,
+) -> bool {
+    let opens = packet.key.protocol() == Protocol::Udp || event_of(packet) == TcpEvent::Syn;
+    let down = tables
+        .backend(flow.backend())
+        .is_none_or(|it| it.state == BackendState::Down);
+    !opens && down && service.spec.on_backend_down == OnBackendDown::Drop
+}
+
+/// The affinity's owner, if there is one that takes it; else the scheduler's choice.
+fn choose<F, K: PathKey>(
+    key: &K,
+    service: &Service,
+    hit: Option<Hit>,
+    view: View<'_>,
+    own: &mut Own<F>,
+) -> Result<Choice, Fate> {
+    if let Some(hit) = hit {
+        match view.tables.backend(hit.owner).map(|it| it.state) {
+            Some(state) if state.takes_affinities() => {
+                return Ok(by_affinity(hit, service, view.affinities));
+            }
+            Some(BackendState::Down) if service.spec.on_backend_down == OnBackendDown::Drop => {
+                return Err(Fate::BackendDown);
+            }
+            Some(BackendState::Down) => own.desk.counters.fallback_down.add(1),
+            Some(_) => own.desk.counters.fallback_disabled.add(1),
+            None => own.desk.counters.fallback_removed.add(1),
+        }
+    }
+    let turn = &mut own.turns[service.spec.id.index()];
+    let (_, backend) = service.slots.choose(key, turn).ok_or(Fate::NoBackend)?;
+    Ok(Choice {
+        backend,
+        placement: Placement::Scheduler,
+        cell: None,
+    })
+}
+
+fn by_affinity(hit: Hit, service: &Service, affinities: &AffinityTable) -> Choice {
+    let short = affinities.cell(hit.cell).duration_ms() < SHORT_MS;
+    let placement = match service.spec.refresh {
+        Refresh::Packet if short => Placement::AffinityRefreshedOften,
+        Refresh::Packet => Placement::AffinityRefreshed,
+        Refresh::Connection | Refresh::Never => Placement::Affinity,
+    };
+    Choice {
+        backend: hit.owner,
+        placement,
+        cell: Some(hit.cell),
+    }
+}
+
+/// Remembers the flow, where it is one that goes on, and counts it.
+fn remember<F, K: PathKey>(
+    new: &follow::New<K>,
+    service: &Service,
+    choice: Choice,
+    view: View<'_>,
+    own: &mut Own<F>,
+) {
+    let counters = &own.desk.counters;
+    let event = event_of(&new.packet);
+    if matches!(event, TcpEvent::Rst | TcpEvent::Fin) {
+        return;
+    }
+    let key = &new.packet.key;
+    let flow = Flow::opened(key.protocol(), choice.backend, choice.placement, view.tick);
+    let expired = |flow: Flow| is_expired(flow, view.tables, view.tick);
+    let flows = K::flows(&mut own.flows);
+    let inserted = flows.insert(new.hash, key, flow, choice.cell, expired);
+    let remembered = inserted != Inserted::NoPlace;
+    if let Inserted::InsteadOf(_, gone) = inserted {
+        account_gone(gone, view.affinities, counters);
+    }
+    counters
+        .backend_flows(choice.backend)
+        .add(u64::from(remembered));
+    counters.flows_unremembered.add(u64::from(!remembered));
+    match choice.cell {
+        None => counters.flows_by_scheduler.add(1),
+        Some(cell) => {
+            counters.flows_by_affinity.add(1);
+            let affinity = view.affinities.cell(cell);
+            affinity.placed(view.now);
+            if remembered {
+                affinity.flow_added();
+            }
+            let owner = view.tables.backend(choice.backend);
+            let extends = owner.is_some_and(|it| it.state.extends_affinities());
+            if extends && service.spec.refresh != Refresh::Never {
+                own.findings.refreshes.push((new.index, cell));
+            }
+        }
+    }
+}
+
+/// Whether a flow has not been seen for longer than its state and service allow.
+pub(crate) fn is_expired(flow: Flow, tables: &Tables, now: Tick) -> bool {
+    let service = tables
+        .backend(flow.backend())
+        .and_then(|backend| tables.services.get(backend.service));
+    let flow_timeout_s = service.map_or(REMOVED_S, |service| service.spec.flow_timeout_s);
+    now.since(flow.seen()) > flow.timeout_s(flow_timeout_s)
+}
+
+/// Forgets a flow that cannot be followed any more and has another place to go.
+fn forget<F, K: PathKey>(place: Place, view: View<'_>, own: &mut Own<F>) {
+    if let Some(gone) = K::flows(&mut own.flows).remove(place) {
+        let moved = !gone.flow.is_over();
+        own.desk.counters.flows_moved.add(u64::from(moved));
+        let_go(gone, view.affinities, &own.desk.counters);
+    }
+}
+
+/// Counts a flow that timed out or had to go.
+pub(crate) fn account_gone(gone: Gone, affinities: &AffinityTable, counters: &Counters) {
+    let_go(gone, affinities, counters);
+    if gone.evicted {
+        counters.flows_evicted.add(1);
+    } else {
+        counters.flows_expired.add(1);
+    }
+}
+
+/// Takes a flow off the counts of those that live.
+fn let_go(gone: Gone, affinities: &AffinityTable, counters: &Counters) {
+    counters.backend_flows(gone.flow.backend()).subtract(1);
+    if let Some(cell) = gone.cell {
+        affinities.cell(cell).flow_gone(cell.generation);
+    }
+}

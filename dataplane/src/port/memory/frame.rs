@@ -1,0 +1,138 @@
+//! A frame in a buffer that goes back to its pool.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::port::Frame;
+
+/// The longest frame in bytes: what an mbuf of DPDK's default size holds
+/// (`RTE_MBUF_DEFAULT_DATAROOM`).
+pub const FRAME_LEN_MAX: usize = 2048;
+
+/// Buffers that are not in use.
+pub(crate) struct Pool {
+    free: ArrayQueue<Box<[u8]>>,
+}
+
+/// A frame in memory.
+pub struct MemoryFrame {
+    /// Empty only while it is dropped.
+    buffer: Box<[u8]>,
+    len: usize,
+    is_contiguous: bool,
+    pool: Arc<Pool>,
+}
+
+impl Pool {
+    /// A pool of so many buffers, at least 1.
+    pub(crate) fn new(frames: usize) -> Self {
+        let free = ArrayQueue::new(frames.max(1));
+        while free.push(vec![0; FRAME_LEN_MAX].into_boxed_slice()).is_ok() {}
+        Self { free }
+    }
+
+    pub(crate) fn free_frames(&self) -> usize {
+        self.free.len()
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} of {} buffers free",
+            self.free.len(),
+            self.free.capacity()
+        )
+    }
+}
+
+impl MemoryFrame {
+    /// An empty frame, if the pool has a buffer.
+    pub(crate) fn new(pool: &Arc<Pool>) -> Option<Self> {
+        let buffer = pool.free.pop()?;
+        Some(Self {
+            buffer,
+            len: 0,
+            is_contiguous: true,
+            pool: Arc::clone(pool),
+        })
+    }
+
+    /// A frame with these bytes, if the pool has a buffer and they have room in it.
+    pub(crate) fn copied(pool: &Arc<Pool>, bytes: &[u8]) -> Option<Self> {
+        let mut frame = Self::new(pool)?;
+        frame.buffer.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        frame.len = bytes.len();
+        Some(frame)
+    }
+
+    /// The same as the first segment of a longer frame.
+    pub(crate) fn segmented(mut self) -> Self {
+        self.is_contiguous = false;
+        self
+    }
+}
+
+impl Frame for MemoryFrame {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[..self.len]
+    }
+
+    fn is_contiguous(&self) -> bool {
+        self.is_contiguous
+    }
+
+    fn resize(&mut self, len: usize) -> bool {
+        if !self.is_contiguous || len > self.buffer.len() {
+            return false;
+        }
+        if let Some(grown) = self.buffer.get_mut(self.len..len) {
+            grown.fill(0);
+        }
+        self.len = len;
+        true
+    }
+}
+
+impl Drop for MemoryFrame {
+    fn drop(&mut self) {
+        let returned = self.pool.free.push(std::mem::take(&mut self.buffer));
+        debug_assert!(returned.is_ok(), "more buffers came back than went out");
+    }
+}
+
+impl fmt::Debug for MemoryFrame {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:02x?}", self.bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(bytes: &[u8]) -> MemoryFrame {
+        MemoryFrame::copied(&Arc::new(Pool::new(1)), bytes).unwrap()
+    }
+
+    #[test]
+    fn grown_bytes_are_zero() {
+        let mut frame = frame(b"abcd");
+        assert!(frame.resize(2) && frame.resize(6));
+        assert_eq!(frame.bytes(), b"ab\0\0\0\0");
+    }
+
+    #[test]
+    fn a_frame_grows_to_its_buffer() {
+        let mut frame = frame(b"abcd");
+        assert!(frame.resize(FRAME_LEN_MAX) && !frame.resize(FRAME_LEN_MAX + 1));
+        assert_eq!(frame.bytes().len(), FRAME_LEN_MAX);
+    }
+}
