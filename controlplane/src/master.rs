@@ -26,7 +26,7 @@ pub use plan::{Plan, plan};
 pub use record::{KINDS, Kind, Record, Records};
 pub use registry::{NoPlace, Registry, Removed, Service};
 
-use crate::config::Limits;
+use crate::{config::Limits, publish::cells};
 use std::hash::{BuildHasher, RandomState};
 
 /// All that the control thread knows.
@@ -56,7 +56,7 @@ impl Master {
             affinity: true,
             limits,
             registry,
-            records: Records::default(),
+            records: Records::with_capacity(cells(&limits)),
         }
     }
 }
