@@ -167,3 +167,19 @@ pub(crate) fn same_subnet(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_longer_than_an_address_is_a_whole_one() {
+        let ip = |text: &str| text.parse().unwrap();
+        for prefix in [128, 129, 255] {
+            assert!(same_subnet(ip("fd00::1"), ip("fd00::1"), prefix));
+            assert!(!same_subnet(ip("fd00::1"), ip("fd00::2"), prefix));
+            assert!(same_subnet(ip("10.0.0.1"), ip("10.0.0.1"), prefix));
+            assert!(!same_subnet(ip("10.0.0.1"), ip("10.0.0.2"), prefix));
+        }
+    }
+}
