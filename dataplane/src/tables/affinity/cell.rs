@@ -1,8 +1,9 @@
 //! What of an affinity changes without a swap: deadline, hits, flows. 32 bytes, at a stable index.
 //!
-//! Invariant: `deadline_ms` is 0 exactly while the cell belongs to no affinity. The control thread
-//! sets it from 0 (start) and to 0 (end, expiry); workers only raise it, by compare-and-swap from a
-//! value that is not 0, so an extension and an expiry cannot both win.
+//! Invariant: `deadline_ms` is 0 exactly while the cell belongs to no affinity (one that was replaced
+//! keeps it until no worker finds it any more). The control thread sets it from 0 (start) and to 0
+//! (end, expiry); workers only raise it, by compare-and-swap from a value that is not 0, so an
+//! extension and an expiry cannot both win.
 //!
 //! A flow remembers its affinity's cell longer than the affinity lives. A worker that has seen the
 //! deadline other than 0, and then the generation that the flow remembers, may write for the rest of
