@@ -99,6 +99,11 @@ impl Stations {
         &self.ports[port.index()]
     }
 
+    /// How many ports there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ports.len()
+    }
+
     /// One port's place, with what all ports answer for.
     pub(crate) fn on(&self, port: PortId) -> PortStation<'_> {
         PortStation {
