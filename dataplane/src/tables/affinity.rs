@@ -11,7 +11,7 @@
 pub(crate) mod cell;
 pub(crate) mod directory;
 pub(crate) mod family;
-#[cfg(all(test, not(tether_loom)))]
+#[cfg(test)]
 mod model;
 pub(crate) mod source;
 mod writer;

@@ -25,7 +25,7 @@ fn address(at: usize) -> IpAddr {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Start(AffinityKey, u16, u64),
     End(AffinityKey),
