@@ -1,8 +1,9 @@
 //! What of an affinity changes without a swap: deadline, hits, flows. 32 bytes, at a stable index.
 //!
-//! Invariant: `deadline_ms` is 0 exactly while the cell belongs to no affinity. The control thread
-//! sets it from 0 (start) and to 0 (end, expiry); workers only raise it, by compare-and-swap from a
-//! value that is not 0, so an extension and an expiry cannot both win.
+//! Invariant: `deadline_ms` is 0 exactly while the cell belongs to no affinity (one that was replaced
+//! keeps it until no worker finds it any more). The control thread sets it from 0 (start) and to 0
+//! (end, expiry); workers only raise it, by compare-and-swap from a value that is not 0, so an
+//! extension and an expiry cannot both win.
 //!
 //! A flow remembers its affinity's cell longer than the affinity lives. A worker that has seen the
 //! deadline other than 0, and then the generation that the flow remembers, may write for the rest of
@@ -15,8 +16,12 @@ use crate::{
 
 /// Until ended: `limit_s` and `last_hit` that mean "none".
 const NONE: u32 = u32::MAX;
-/// `last_hit` counts units of 16 ms, so that 32 bits last two years.
-const HIT_SHIFT: u32 = 4;
+/// `last_hit` counts units of so many milliseconds, so that 32 bits last two years.
+const HIT_MS: u64 = 20;
+/// Longer affinities are written at most once in a tick (contract rule T7).
+const TICK_MS: u64 = 1000;
+/// Affinities shorter than this are looked at and written with every packet, in milliseconds.
+const SHORT_MS: u32 = 120_000;
 
 /// An affinity's cell as something else remembers it: void once the generation differs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -49,7 +54,7 @@ pub struct CellView {
     pub hits: u32,
     /// Flows that it placed and that live.
     pub flows: u32,
-    /// When a packet last matched, to 16 ms and the refresh tick.
+    /// When a packet last matched, to 20 ms; where the duration is two minutes or more, to a second.
     pub last_hit: Option<Millis>,
 }
 
@@ -130,7 +135,7 @@ impl Cell {
             duration_ms: self.duration_ms.load(Ordering::Relaxed),
             hits: self.hits.load(Ordering::Relaxed),
             flows: self.flows.load(Ordering::Relaxed),
-            last_hit: (last_hit != NONE).then(|| Millis(u64::from(last_hit) << HIT_SHIFT)),
+            last_hit: (last_hit != NONE).then(|| Millis(u64::from(last_hit) * HIT_MS)),
         }
     }
 
@@ -153,9 +158,10 @@ impl Cell {
         self.generation.load(Ordering::Relaxed)
     }
 
+    /// Whether its packets extend it one by one, not once in a tick.
     #[inline]
-    pub(crate) fn duration_ms(&self) -> u32 {
-        self.duration_ms.load(Ordering::Relaxed)
+    pub(crate) fn is_short(&self) -> bool {
+        self.duration_ms.load(Ordering::Relaxed) < SHORT_MS
     }
 
     /// The deadline, while the cell belongs to affinity `generation`: see the head of this file.
@@ -172,7 +178,10 @@ impl Cell {
             return;
         };
         self.touch(now);
-        let duration = u64::from(self.duration_ms());
+        let duration = u64::from(self.duration_ms.load(Ordering::Relaxed));
+        if !self.is_short() && same_tick(seen.saturating_sub(duration), now.0) {
+            return;
+        }
         let limit_s = self.limit_s.load(Ordering::Relaxed);
         let limit = if limit_s == NONE {
             u64::MAX
@@ -208,8 +217,10 @@ impl Cell {
 
     #[expect(clippy::cast_possible_truncation, reason = "two years of uptime fit")]
     fn touch(&self, now: Millis) {
-        let hit = (now.0 >> HIT_SHIFT) as u32;
-        if self.last_hit.load(Ordering::Relaxed) != hit {
+        let last = self.last_hit.load(Ordering::Relaxed);
+        let hit = (now.0 / HIT_MS) as u32;
+        let known = !self.is_short() && same_tick(u64::from(last) * HIT_MS, now.0);
+        if last != hit && !known {
             self.last_hit.store(hit, Ordering::Relaxed);
         }
     }
@@ -221,8 +232,14 @@ impl Cell {
     }
 }
 
+#[inline]
+fn same_tick(a_ms: u64, b_ms: u64) -> bool {
+    a_ms / TICK_MS == b_ms / TICK_MS
+}
+
 #[cfg(not(tether_loom))]
 const _: () = assert!(size_of::<Cell>() == 32);
+const _: () = assert!(TICK_MS.is_multiple_of(HIT_MS));
 
 #[cfg(all(test, not(tether_loom)))]
 mod tests {
