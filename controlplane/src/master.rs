@@ -19,6 +19,8 @@ mod registry;
 pub use backend::{Backend, Boot, Boots};
 pub use bucket::Bucket;
 pub use change::{Change, State};
+#[cfg(test)]
+pub(crate) use duration::extension;
 pub(crate) use plan::stored;
 pub use plan::{Plan, plan};
 pub use record::{KINDS, Kind, Record, Records};

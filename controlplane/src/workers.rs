@@ -181,14 +181,15 @@ fn open_port(
 const DESCRIPTORS: u16 = 1024;
 /// Buffers that each worker keeps for itself; DPDK lets it keep half as many again.
 const CACHE: u32 = 256;
-/// Frames in rings that a driver keeps beside its queues. AF_XDP has the most: a fill ring of 4096
+/// Frames in rings that a driver keeps beside its queues. `AF_XDP` has the most: a fill ring of 4096
 /// and a completion ring of 2048 frames for each queue (DPDK `rte_eth_af_xdp.c`).
 const DRIVER_RINGS: u32 = 6144;
 
 /// Buffers of a port's pool, for as many workers as it has queues. Each worker can have out at once:
 /// both its queues full, the driver's rings full, its cache full, one burst in its hands and one on
-/// the way out, and every frame that it may hold for a neighbour. 8960 at present, 21 MB.
+/// the way out, and every frame that it may hold for a neighbour. 8768 at present, 21 MB.
 fn buffers(queues: u16) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
     const OWN: u32 = (2 * BURST + HELD) as u32;
     const EACH: u32 = 2 * DESCRIPTORS as u32 + DRIVER_RINGS + CACHE * 3 / 2 + OWN;
     EACH * u32::from(queues)

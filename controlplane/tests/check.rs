@@ -104,7 +104,10 @@ fn a_file_that_is_not_there_is_a_problem_of_both() {
     let checked = tetherd(&[&file[..], &["--check"]].concat());
     assert_eq!(checked.code, 2);
     assert!(checked.stdout.contains("--config"), "{}", checked.stdout);
-    assert_eq!(tetherd(&file).code, 1);
+    let refused = tetherd(&file);
+    assert_eq!(refused.code, 1);
+    let last = refused.stderr.lines().last().unwrap();
+    assert!(last.contains("--check"), "{last}");
 }
 
 #[test]

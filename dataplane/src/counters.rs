@@ -96,7 +96,7 @@ counters! {
     flows_expired "flows that timed out";
     flows "flows that are remembered now";
     refreshes "times that a packet of a flow looked to extend its affinity";
-    learned "answers of neighbours that were of use";
+    neighbours_learned "answers of neighbours that were of use";
     steps "turns of the loop";
     busy_steps "turns in which packets were received";
 }
@@ -157,5 +157,17 @@ impl CountersView {
     #[must_use]
     pub fn adds_up(&self) -> bool {
         self.received == self.fates.iter().sum::<u64>() + self.held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_counter_has_the_name_of_a_fate() {
+        for (name, _) in CountersView::default().named() {
+            assert!(Fate::ALL.iter().all(|fate| fate.name() != name), "{name}");
+        }
     }
 }

@@ -92,7 +92,7 @@ impl Lanes {
 #[derive(Debug)]
 pub(crate) struct Findings {
     verdicts: [Verdict; BURST],
-    /// Packets that extend an affinity, if they are not dropped after all.
+    /// Packets that extend an affinity once they are sent.
     refreshes: ArrayVec<(u8, CellId), BURST>,
 }
 
@@ -102,6 +102,13 @@ impl Findings {
             verdicts: [Verdict::Done(Fate::FrameTruncated); BURST],
             refreshes: ArrayVec::new(),
         }
+    }
+
+    /// The affinity that a packet extends.
+    fn extended_by(&self, index: u8) -> Option<CellId> {
+        let mut refreshes = self.refreshes.iter();
+        let found = refreshes.find(|(packet, _)| *packet == index);
+        found.map(|(_, cell)| *cell)
     }
 
     fn decide(&mut self, index: u8, verdict: Verdict) {

@@ -4,7 +4,10 @@
 use crate::{
     clock::Millis,
     limits::{HELD, HELD_PER_NEIGHBOUR, HOLD_MS},
-    tables::id::{BackendId, PortId},
+    tables::{
+        affinity::CellId,
+        id::{BackendId, PortId},
+    },
 };
 use arrayvec::ArrayVec;
 
@@ -15,7 +18,9 @@ pub(crate) struct Waiting<F> {
     pub(crate) backend: BackendId,
     /// Where it came in, for its tag.
     pub(crate) came_by: PortId,
-    since: Millis,
+    /// The affinity that it extends once it is sent.
+    pub(crate) extends: Option<CellId>,
+    pub(crate) since: Millis,
 }
 
 impl<F> Waiting<F> {
@@ -47,23 +52,12 @@ impl<F> Held<F> {
     }
 
     /// Holds a frame; gives it back where too many wait already, at all or for that backend.
-    pub(crate) fn hold(
-        &mut self,
-        frame: F,
-        backend: BackendId,
-        came_by: PortId,
-        now: Millis,
-    ) -> Result<(), F> {
-        let others = self.waiting.iter().filter(|it| it.backend == backend);
+    pub(crate) fn hold(&mut self, new: Waiting<F>) -> Result<(), F> {
+        let others = self.waiting.iter().filter(|it| it.backend == new.backend);
         if self.waiting.is_full() || others.count() >= HELD_PER_NEIGHBOUR {
-            return Err(frame);
+            return Err(new.frame);
         }
-        self.waiting.push(Waiting {
-            frame,
-            backend,
-            came_by,
-            since: now,
-        });
+        self.waiting.push(new);
         Ok(())
     }
 
@@ -88,19 +82,23 @@ impl<F> Held<F> {
 mod tests {
     use super::*;
 
+    fn waiting(frame: u16, backend: u16, since: u64) -> Waiting<u16> {
+        Waiting {
+            frame,
+            backend: BackendId(backend),
+            came_by: PortId(0),
+            extends: None,
+            since: Millis(since),
+        }
+    }
+
     #[test]
     fn it_holds_a_few_for_each_and_not_many_in_all() {
         let mut held = Held::new();
-        let kept = (0..100_u16).filter(|frame| {
-            let backend = BackendId(frame % 20);
-            held.hold(*frame, backend, PortId(0), Millis(0)).is_ok()
-        });
+        let kept = (0..100).filter(|frame| held.hold(waiting(*frame, frame % 20, 0)).is_ok());
         assert_eq!(kept.count(), HELD);
         let mut held = Held::new();
-        let kept = (0..100).filter(|frame| {
-            held.hold(*frame, BackendId(1), PortId(0), Millis(0))
-                .is_ok()
-        });
+        let kept = (0..100).filter(|frame| held.hold(waiting(*frame, 1, 0)).is_ok());
         assert_eq!(kept.count(), HELD_PER_NEIGHBOUR);
     }
 
@@ -108,8 +106,7 @@ mod tests {
     fn it_releases_in_order_and_keeps_the_rest() {
         let mut held = Held::new();
         for frame in 0..6 {
-            held.hold(frame, BackendId(frame % 2), PortId(0), Millis(5))
-                .unwrap();
+            held.hold(waiting(frame, frame % 2, 5)).unwrap();
         }
         let mut out = Vec::new();
         held.release(|it| it.backend == BackendId(1), |it| out.push(it.frame));

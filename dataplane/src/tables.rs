@@ -76,10 +76,11 @@ impl Tables {
         check_limits(spec)?;
         let vips = spec.services.iter().map(|service| service.address);
         let mut neighbours = Neighbours::default();
-        let stations = Stations::new(&spec.ports, vips, &mut neighbours);
+        let mut stations = Stations::new(&spec.ports, vips, &mut neighbours);
         let backends = place_backends(spec, &stations, &mut neighbours)?;
         if let Some(before) = before {
             neighbours.inherit(&before.neighbours);
+            stations.succeed(&before.stations);
         }
         let services = spec.services.iter().map(|service| Service {
             spec: service.clone(),

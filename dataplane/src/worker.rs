@@ -12,10 +12,11 @@ use crate::{
     plane::{Desk, Seat},
     port::{Burst, Port},
     rcu::{Published, Reader},
+    sync::Arc,
     tables::{Tables, affinity::AffinityTable},
 };
 use housekeeping::Housekeeping;
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 /// What a worker does while nothing arrives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +107,8 @@ impl<P: Port> Worker<P> {
     /// One step at `now`: receive, forward, housekeeping, quiescent. Whether anything came.
     pub fn step(&mut self, now: Millis) -> bool {
         let guard = self.reader.guard();
-        let view = View {
+        // Loaded after frames were received: those that arrive after a publication are routed by it.
+        let snapshot = || View {
             guard,
             tables: self.tables.load(guard),
             affinities: &self.affinities,
@@ -122,14 +124,15 @@ impl<P: Port> Worker<P> {
                 forward(
                     &mut self.incoming,
                     port,
-                    view,
+                    snapshot(),
                     &mut self.own,
                     &mut self.lanes,
                     &mut self.ports,
                 );
             }
         }
-        self.housekeeping.run(view, &mut self.own, &mut self.ports);
+        self.housekeeping
+            .run(snapshot(), &mut self.own, &mut self.ports);
         self.own.desk.counters.steps.add(1);
         self.own.desk.counters.busy_steps.add(u64::from(busy));
         self.own.desk.counters.end();

@@ -64,3 +64,5 @@ become_root() {
     exec sudo env "PATH=$PATH" "HOME=$HOME" ${CARGO_TARGET_DIR:+"CARGO_TARGET_DIR=$CARGO_TARGET_DIR"} \
         "$ROOT/scripts/${0##*/}" "$@"
 }
+
+has_miri() { cargo +nightly miri --version &>/dev/null; }

@@ -1,12 +1,9 @@
 //! `tetherd`: arguments → configuration → ports → control and workers → the end.
 
 use clap::Parser;
-use std::{
-    error::Error,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::{path::PathBuf, process::ExitCode};
 use tether_controlplane::{
     config::{Config, Problems},
     control::Control,
@@ -33,17 +30,15 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log_to_stderr(arguments.log.as_deref());
     if arguments.check {
         return check(&arguments);
     }
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "tetherd: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    log_to_stderr(arguments.log.as_deref());
+    let Err(error) = run(arguments) else {
+        return ExitCode::SUCCESS;
+    };
+    let _ = writeln!(io::stderr(), "tetherd: {error}");
+    ExitCode::FAILURE
 }
 
 fn log_to_stderr(filter: Option<&str>) {
@@ -59,23 +54,29 @@ fn log_to_stderr(filter: Option<&str>) {
 
 /// Exit 0: the file can be run; 2: it cannot, and standard output says why.
 fn check(arguments: &Arguments) -> ExitCode {
-    let name = arguments.config.display();
     let problems = match Config::load(&arguments.config) {
-        Ok(config) => publish::unsupported(&config).join("\n"),
+        Ok(config) => {
+            for warning in publish::without_effect(&config) {
+                let _ = writeln!(io::stdout(), "warning: {warning}");
+            }
+            publish::unsupported(&config).join("\n")
+        }
         Err(problems) => problems.to_string(),
     };
-    let (verdict, code) = if problems.is_empty() {
-        (format!("{name}: ok"), ExitCode::SUCCESS)
-    } else {
-        (problems, ExitCode::from(2))
-    };
-    let _ = writeln!(io::stdout(), "{verdict}");
-    code
+    if problems.is_empty() {
+        let _ = writeln!(io::stdout(), "{}: ok", arguments.config.display());
+        return ExitCode::SUCCESS;
+    }
+    let _ = writeln!(io::stdout(), "{problems}");
+    ExitCode::from(2)
 }
 
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let file = arguments.config;
     let config = Config::load(&file).map_err(|problems| advised(&problems))?;
+    for warning in publish::without_effect(&config) {
+        log::warn!("{warning}");
+    }
     let listeners = Listeners::bind(&config)?;
     let cores = Cores::divide(&config.workers.cores)?;
     cores.keep_off()?;
@@ -95,10 +96,8 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What is wrong, and on the last line what to do.
 fn advised(problems: &Problems) -> String {
-    format!(
-        "{} problems in the configuration: correct them and try `tetherd --check`\n{}",
-        problems.count(),
-        problems.pretty()
-    )
+    let pretty = problems.pretty();
+    format!("not started\n{pretty}\ncorrect the above until `tetherd --check` says ok")
 }

@@ -4,7 +4,10 @@
 //! A new configuration replaces the set: a probe that is the same in both goes on with what it has
 //! seen. A backend that is not probed any more, or at another address, is up until it fails.
 
-use super::{Health, probe::probe};
+use super::{
+    Health,
+    probe::{Failed, probe},
+};
 use crate::{
     command::Command,
     config::{self, Config},
@@ -173,29 +176,25 @@ impl Loop {
         sleep(SPREAD.min(interval).mul_f64(fastrand::f64())).await;
         loop {
             let next = Instant::now() + jittered(interval, fastrand::f64());
-            let passed = self.passes().await;
-            if let Some(up) = health.probed(passed) {
-                self.report(up).await;
+            let probed = self.probe().await;
+            if let Some(up) = health.probed(probed.is_ok()) {
+                self.report(up, probed).await;
             }
             sleep_until(next).await;
         }
     }
 
-    async fn passes(&self) -> bool {
+    async fn probe(&self) -> Result<(), Failed> {
         let config::Health { check, timeout, .. } = &self.target.health;
         let _place = self.places.acquire().await;
-        let probed = probe(check, self.target.address, *timeout).await;
-        if let Err(failed) = &probed {
-            let Backend { service, name } = &self.backend;
-            log::debug!("{service}/{name} at {}: {failed}", self.target.address);
-        }
-        probed.is_ok()
+        probe(check, self.target.address, *timeout).await
     }
 
-    async fn report(&self, up: bool) {
+    async fn report(&self, up: bool, last: Result<(), Failed>) {
         let Backend { service, name } = &self.backend;
-        let word = if up { "up" } else { "down" };
-        log::info!("{service}/{name} at {} is {word}", self.target.address);
+        if let Err(failed) = last {
+            log::warn!("{service}/{name} at {}: {failed}", self.target.address);
+        }
         self.is_up.store(up, Ordering::Relaxed);
         self.backend.tell(&self.commands, up).await;
     }

@@ -60,13 +60,16 @@ impl Signals {
         signal: Signal,
     ) -> Result<Response<Outcome>, Status> {
         let (reply, receiver) = oneshot::channel();
+        let signals = vec![signal];
+        let wrong = read::wrong(&signals);
         let command = Command::Signals {
             identity,
-            signals: vec![signal],
+            signals,
             reply,
         };
         self.send(command).await?;
-        let decided = receiver.await.map_err(stopped)?;
+        let mut decided = receiver.await.map_err(stopped)?;
+        reply::explain(&mut decided.outcomes, wrong);
         let outcome = decided.outcomes.into_iter().next();
         let outcome = outcome.ok_or_else(|| Status::internal("the signal has no outcome"))?;
         Ok(Response::new(reply::outcome(decided.epoch, outcome)))

@@ -119,9 +119,11 @@ impl Drop for Edge {
             server.stop();
         }
         let control = self.control.take().unwrap();
-        if control.join().is_err() && !thread::panicking() {
-            panic!("the control thread of the test has failed");
-        }
+        let ended = control.join();
+        assert!(
+            ended.is_ok() || thread::panicking(),
+            "the control thread of the test has failed"
+        );
     }
 }
 

@@ -72,7 +72,7 @@ async fn start(edge: &Edge, authority: &Authority, own: Option<(String, String)>
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn p1_the_sender_is_the_name_in_its_certificate() {
     let files = tempfile::tempdir().unwrap();
     let authority = authority();
@@ -90,7 +90,7 @@ async fn p1_the_sender_is_the_name_in_its_certificate() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn p1_nobody_signals_without_a_certificate_of_the_authority() {
     let files = tempfile::tempdir().unwrap();
     let authority = authority();

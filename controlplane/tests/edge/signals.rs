@@ -43,7 +43,7 @@ fn batch(sequence: u64, sources: &[&str]) -> SignalBatch {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_unary_signal_is_answered_by_its_outcome() {
     let edge = Edge::start(decide);
     let outcome = edge
@@ -64,7 +64,7 @@ async fn a_unary_signal_is_answered_by_its_outcome() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_cannot_be_read_is_an_outcome_and_no_error() {
     let edge = Edge::start(decide);
     let request = StartRequest {
@@ -82,7 +82,7 @@ async fn what_cannot_be_read_is_an_outcome_and_no_error() {
     assert!(outcome.detail.contains("write 10.1.2.3"), "{outcome:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn p1_the_sender_is_the_address_of_its_connection() {
     let (seen, identities) = mpsc::channel();
     let edge = Edge::start(move |command| {
@@ -96,7 +96,7 @@ async fn p1_the_sender_is_the_address_of_its_connection() {
     assert_eq!(identities.recv().unwrap(), loopback);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn extend_and_end_carry_their_generation() {
     let (seen, operations) = mpsc::channel();
     let edge = Edge::start(move |command| {
@@ -119,10 +119,10 @@ async fn extend_and_end_carry_their_generation() {
     assert_eq!(end, Operation::End { generation: None });
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn s3_batches_are_answered_in_order_signal_by_signal() {
     let edge = Edge::start(decide);
-    let (send, batches) = async_mpsc::channel(8);
+    let (sender, batches) = async_mpsc::channel(8);
     let sent = ReceiverStream::new(batches);
     let mut answers = edge
         .client()
@@ -132,11 +132,12 @@ async fn s3_batches_are_answered_in_order_signal_by_signal() {
         .unwrap()
         .into_inner();
     for sequence in [5, 6] {
-        send.send(batch(sequence, &["10.1.2.3", "10.1.2.4:99"]))
+        sender
+            .send(batch(sequence, &["10.1.2.3", "10.1.2.4:99"]))
             .await
             .unwrap();
     }
-    send.send(batch(7, &[])).await.unwrap();
+    sender.send(batch(7, &[])).await.unwrap();
     for (sequence, count) in [(5, 2), (6, 2), (7, 0)] {
         let answer = answers.message().await.unwrap().unwrap();
         assert_eq!((answer.sequence, answer.epoch), (sequence, EPOCH));
@@ -148,11 +149,11 @@ async fn s3_batches_are_answered_in_order_signal_by_signal() {
                 .all(|it| it.code() == OutcomeCode::Created)
         );
     }
-    drop(send);
+    drop(sender);
     assert_eq!(answers.message().await.unwrap(), None);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_batch_beyond_the_limit_ends_the_stream_after_the_answers_before_it() {
     let edge = Edge::start(decide);
     let mut long = batch(2, &["10.1.2.3"]);
@@ -171,7 +172,7 @@ async fn a_batch_beyond_the_limit_ends_the_stream_after_the_answers_before_it() 
     assert!(error.message().contains("at most 4096"), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_longest_batch_fits() {
     let edge = Edge::start(decide);
     let mut long = batch(1, &["[fd00::1]:5000"]);
@@ -188,7 +189,7 @@ async fn the_longest_batch_fits() {
     assert_eq!(answer.outcomes.len(), BATCH_SIGNALS_MAX);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn s6_the_end_of_a_stream_is_told_only_if_something_is_bound_to_it() {
     let (seen, sessions) = mpsc::channel();
     let edge = Edge::start(move |command| {
@@ -222,7 +223,7 @@ fn session(operation: &Operation) -> Option<u64> {
 
 /// The control thread takes nothing until it is let go. A stream waits; a call is refused after a
 /// while; all that was sent is answered in the end.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn s10_a_full_queue_pushes_back_and_loses_nothing() {
     const CALLS: u64 = 400;
     let (go, gate) = mpsc::channel::<()>();
@@ -241,14 +242,10 @@ async fn s10_a_full_queue_pushes_back_and_loses_nothing() {
     }
     let refused = loop {
         // The streams fill the queue at their own pace.
-        match tokio::time::timeout(
-            std::time::Duration::from_millis(1500),
-            client.start(request()),
-        )
-        .await
-        {
-            Ok(answer) => break answer.unwrap_err(),
-            Err(_) => continue,
+        let patience = std::time::Duration::from_millis(1500);
+        let answer = tokio::time::timeout(patience, client.start(request())).await;
+        if let Ok(answer) = answer {
+            break answer.unwrap_err();
         }
     };
     assert_eq!(refused.code(), Code::ResourceExhausted);
@@ -262,7 +259,7 @@ async fn s10_a_full_queue_pushes_back_and_loses_nothing() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn s9_a_listing_is_streamed_at_the_pace_of_its_reader() {
     let edge = Edge::start(|command| {
         if let Command::List { entries, .. } = command {
@@ -292,7 +289,7 @@ async fn s9_a_listing_is_streamed_at_the_pace_of_its_reader() {
     assert_eq!(listed, (0..5000).collect::<Vec<_>>());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_listing_of_a_source_that_is_none_is_refused() {
     let edge = Edge::start(decide);
     let request = ListRequest {
@@ -303,7 +300,7 @@ async fn a_listing_of_a_source_that_is_none_is_refused() {
     assert_eq!(error.code(), Code::InvalidArgument);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn watch_says_that_it_is_not_there() {
     let edge = Edge::start(decide);
     let error = edge
@@ -316,7 +313,7 @@ async fn watch_says_that_it_is_not_there() {
     assert!(error.message().contains("List"), "{error}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn reflection_names_the_service_in_both_versions() {
     let edge = Edge::start(decide);
     let channel = edge.endpoint().connect().await.unwrap();
@@ -358,7 +355,7 @@ async fn reflection_names_the_service_in_both_versions() {
 }
 
 /// What was taken before the stop is answered; what comes after learns that the forwarder stops.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_stop_answers_what_is_under_way() {
     let (taken, wait) = async_mpsc::channel(1);
     let (go, gate) = mpsc::channel::<()>();
@@ -375,7 +372,7 @@ async fn a_stop_answers_what_is_under_way() {
                 .unwrap();
         }
     });
-    let (send, batches) = async_mpsc::channel(1);
+    let (sender, batches) = async_mpsc::channel(1);
     let sent = ReceiverStream::new(batches);
     let mut answers = edge
         .client()
@@ -384,7 +381,7 @@ async fn a_stop_answers_what_is_under_way() {
         .await
         .unwrap()
         .into_inner();
-    send.send(batch(1, &["10.1.2.3"])).await.unwrap();
+    sender.send(batch(1, &["10.1.2.3"])).await.unwrap();
     let mut wait = wait;
     wait.recv().await.unwrap();
     let server = edge.server.take().unwrap();

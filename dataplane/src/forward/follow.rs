@@ -1,6 +1,6 @@
 //! Known flows: each packet follows its flow (contract rule R1).
 
-use super::{Findings, Lane, Verdict, View, path::PathKey, place::account_gone};
+use super::{Findings, Lane, Verdict, View, path::PathKey};
 use crate::{
     flow_table::{Flow, FlowTable, Place, Placement, TcpEvent},
     key::Protocol,
@@ -108,12 +108,5 @@ pub(crate) fn note_refresh<L: crate::flow_table::Line>(
     };
     if due && extends() {
         findings.refreshes.push((index, flows.cell(place)));
-    }
-}
-
-/// Forgets a flow that cannot be followed any more, so that the packet's flow can be placed anew.
-pub(crate) fn forget<F, K: PathKey>(place: Place, view: View<'_>, own: &mut Own<F>) {
-    if let Some(gone) = K::flows(&mut own.flows).remove(place) {
-        account_gone(gone, view.affinities, &own.desk.counters);
     }
 }

@@ -3,10 +3,15 @@
 
 use super::{Verdict, View};
 use crate::{
+    counters::Counters,
     fate::Fate,
+    held::{Held, Waiting},
     port::{BURST, Burst, Frame, Port},
     rewrite::{Link, direct},
-    tables::id::{BackendId, PortId},
+    tables::{
+        affinity::CellId,
+        id::{BackendId, PortId},
+    },
     worker::Own,
 };
 use arrayvec::ArrayVec;
@@ -24,7 +29,7 @@ enum Sent {
     Not(Fate),
 }
 
-/// Sends every frame of the burst that is to leave, and counts all.
+/// Sends every frame of the burst that is to leave, after those that waited before, and counts all.
 pub(crate) fn send_all<P: Port>(
     burst: &mut Burst<P::Frame>,
     port: PortId,
@@ -32,6 +37,9 @@ pub(crate) fn send_all<P: Port>(
     own: &mut Own<P::Frame>,
     ports: &mut [P],
 ) {
+    if !own.held.is_empty() {
+        release_held(view, own, ports);
+    }
     let count = burst.len();
     let mut leaving: ArrayVec<(u8, PortId), BURST> = ArrayVec::new();
     let mut bytes = 0;
@@ -44,8 +52,14 @@ pub(crate) fn send_all<P: Port>(
                     leaving.push((index, out));
                 }
                 Sent::Unresolved => {
-                    let verdict = hold(frame, backend, port, view, own);
-                    own.findings.decide(index, verdict);
+                    let waiting = Waiting {
+                        frame,
+                        backend,
+                        came_by: port,
+                        extends: own.findings.extended_by(index),
+                        since: view.now,
+                    };
+                    own.findings.decide(index, hold(waiting, &mut own.held));
                 }
                 Sent::Not(fate) => own.findings.decide(index, Verdict::Done(fate)),
             },
@@ -104,14 +118,8 @@ fn rewrite<F: Frame>(frame: &mut F, backend: BackendId, came_by: PortId, view: V
     }
 }
 
-fn hold<F>(
-    frame: F,
-    backend: BackendId,
-    came_by: PortId,
-    view: View<'_>,
-    own: &mut Own<F>,
-) -> Verdict {
-    match own.held.hold(frame, backend, came_by, view.now) {
+fn hold<F>(waiting: Waiting<F>, held: &mut Held<F>) -> Verdict {
+    match held.hold(waiting) {
         Ok(()) => Verdict::Held,
         Err(_) => Verdict::Done(Fate::HoldFull),
     }
@@ -123,7 +131,10 @@ fn count_fates<F>(count: usize, own: &mut Own<F>) {
     for verdict in &own.findings.verdicts[..count] {
         match verdict {
             Verdict::To(_) => forwarded += 1,
-            Verdict::Answer => counters.fate(Fate::Answered, 1),
+            Verdict::Answer => {
+                counters.fate(Fate::Answered, 1);
+                counters.originated.add(1);
+            }
             Verdict::Held => {}
             Verdict::Done(fate) => counters.fate(*fate, 1),
         }
@@ -132,17 +143,21 @@ fn count_fates<F>(count: usize, own: &mut Own<F>) {
     counters.held.set(own.held.len() as u64);
 }
 
-/// Extends the affinities of packets that were not dropped (contract rule T2).
+/// Extends the affinities of packets that were sent, not of those that were dropped or wait
+/// (contract rule T2).
 fn extend<F>(view: View<'_>, own: &mut Own<F>) {
     for (index, cell) in &own.findings.refreshes {
         let verdict = own.findings.verdicts[usize::from(*index)];
-        if matches!(verdict, Verdict::To(_) | Verdict::Held) {
-            view.affinities
-                .cell(*cell)
-                .refresh(cell.generation, view.now);
-            own.desk.counters.refreshes.add(1);
+        if matches!(verdict, Verdict::To(_)) {
+            refresh(*cell, view, &own.desk.counters);
         }
     }
+}
+
+fn refresh(cell: CellId, view: View<'_>, counters: &Counters) {
+    let CellId { generation, .. } = cell;
+    view.affinities.cell(cell).refresh(generation, view.now);
+    counters.refreshes.add(1);
 }
 
 /// Sends the frames that were held for what is resolved by now, and drops those that waited too
@@ -158,9 +173,15 @@ pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, por
         |mut it| {
             let fate = match rewrite(&mut it.frame, it.backend, it.came_by, view) {
                 Sent::By(out) => {
+                    counters.forwarded_bytes.add(it.frame.bytes().len() as u64);
                     own.alone.push(it.frame);
                     match transmit(&mut ports[out.index()], &mut own.alone) {
-                        0 => Fate::Forwarded,
+                        0 => {
+                            it.extends
+                                .iter()
+                                .for_each(|cell| refresh(*cell, view, counters));
+                            Fate::Forwarded
+                        }
                         _ => Fate::TransmitFull,
                     }
                 }

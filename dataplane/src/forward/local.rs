@@ -37,7 +37,6 @@ pub(crate) fn answer_all<F: Frame>(
                 if let Some(learned) = learned {
                     learn(learned, port, view, own);
                 }
-                own.desk.counters.originated.add(1);
                 Verdict::Answer
             }
             Ok(Answer::Learned(learned)) => {
@@ -67,6 +66,6 @@ fn answer_one<F: Frame>(
 fn learn<F>(learned: Learned, port: PortId, view: View<'_>, own: &mut Own<F>) {
     if let Some(neighbour) = view.tables.neighbours.find(learned.address, port) {
         neighbour.learn(&learned, view.now);
-        own.desk.counters.learned.add(1);
+        own.desk.counters.neighbours_learned.add(1);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     classify::classify,
     counters::Counters,
     fate::Fate,
-    flow_table::{Flow, Gone, Inserted, Placement, TcpEvent, Tick},
+    flow_table::{Flow, Gone, Inserted, Place, Placement, TcpEvent, Tick},
     key::Protocol,
     parse::Packet,
     port::BURST,
@@ -26,6 +26,10 @@ use arrayvec::ArrayVec;
 
 /// Affinities shorter than this are looked at with every packet, in milliseconds.
 const SHORT_MS: u32 = 120_000;
+
+/// How long a flow of a backend that was removed is remembered, in seconds: as long as its packets may
+/// have to be dropped.
+const REMOVED_S: u32 = 60;
 
 /// Who gets a new flow, and by whose decision.
 #[derive(Clone, Copy, Debug)]
@@ -93,27 +97,27 @@ fn place<F, K: PathKey>(
 ) -> Result<BackendId, Fate> {
     let packet = &new.packet;
     let flows = K::flows(&mut own.flows);
-    let mut moved = false;
-    if let Some(known) = flows.find(new.hash, &packet.key) {
-        if let Some((flow, place)) = follow::follow(flows, known, packet, view) {
+    let known = flows.find(new.hash, &packet.key);
+    if let Some(place) = known {
+        if let Some((flow, place)) = follow::follow(flows, place, packet, view) {
             follow::note_refresh(flows, place, flow, new.index, view, &mut own.findings);
             return Ok(flow.backend());
         }
-        moved = !flows.get(known).is_over();
-        let dropped = moved && drops_mid_stream(packet, flows.get(known), service, view.tables);
-        follow::forget::<F, K>(known, view, own);
-        if dropped {
+        if drops_mid_stream(packet, flows.get(place), service, view.tables) {
             return Err(Fate::BackendDown);
         }
     }
     let choice = choose(&packet.key, service, hit, view, own)?;
-    own.desk.counters.flows_moved.add(u64::from(moved));
+    if let Some(place) = known {
+        forget::<F, K>(place, view, own);
+    }
     remember(new, service, choice, view, own);
     Ok(choice.backend)
 }
 
-/// Whether a packet from the middle of a connection whose backend is down is to be dropped
-/// (contract rule R9); a SYN opens a new flow in any case.
+/// Whether a packet from the middle of a connection whose backend is down or removed is to be dropped
+/// (contract rule R9); a SYN opens a new flow in any case. The flow stays: it goes on with its
+/// backend.
 fn drops_mid_stream<K: PathKey>(
     packet: &Packet<K>,
     flow: Flow,
@@ -123,7 +127,7 @@ fn drops_mid_stream<K: PathKey>(
     let opens = packet.key.protocol() == Protocol::Udp || event_of(packet) == TcpEvent::Syn;
     let down = tables
         .backend(flow.backend())
-        .is_some_and(|it| it.state == BackendState::Down);
+        .is_none_or(|it| it.state == BackendState::Down);
     !opens && down && service.spec.on_backend_down == OnBackendDown::Drop
 }
 
@@ -188,19 +192,24 @@ fn remember<F, K: PathKey>(
     let flow = Flow::opened(key.protocol(), choice.backend, choice.placement, view.tick);
     let expired = |flow: Flow| is_expired(flow, view.tables, view.tick);
     let flows = K::flows(&mut own.flows);
-    match flows.insert(new.hash, key, flow, choice.cell, expired) {
-        Inserted::NoPlace => counters.flows_unremembered.add(1),
-        Inserted::Free(_) => counters.backend_flows(choice.backend).add(1),
-        Inserted::InsteadOf(_, gone) => {
-            account_gone(gone, view.affinities, counters);
-            counters.backend_flows(choice.backend).add(1);
-        }
+    let inserted = flows.insert(new.hash, key, flow, choice.cell, expired);
+    let remembered = inserted != Inserted::NoPlace;
+    if let Inserted::InsteadOf(_, gone) = inserted {
+        account_gone(gone, view.affinities, counters);
     }
+    counters
+        .backend_flows(choice.backend)
+        .add(u64::from(remembered));
+    counters.flows_unremembered.add(u64::from(!remembered));
     match choice.cell {
         None => counters.flows_by_scheduler.add(1),
         Some(cell) => {
             counters.flows_by_affinity.add(1);
-            view.affinities.cell(cell).placed(view.now);
+            let affinity = view.affinities.cell(cell);
+            affinity.placed(view.now);
+            if remembered {
+                affinity.flow_added();
+            }
             let owner = view.tables.backend(choice.backend);
             let extends = owner.is_some_and(|it| it.state.extends_affinities());
             if extends && service.spec.refresh != Refresh::Never {
@@ -210,25 +219,38 @@ fn remember<F, K: PathKey>(
     }
 }
 
-/// Whether a flow has not been seen for longer than its state and service allow, or its service is
-/// gone.
+/// Whether a flow has not been seen for longer than its state and service allow.
 pub(crate) fn is_expired(flow: Flow, tables: &Tables, now: Tick) -> bool {
     let service = tables
         .backend(flow.backend())
         .and_then(|backend| tables.services.get(backend.service));
-    service
-        .is_none_or(|service| now.since(flow.seen()) > flow.timeout_s(service.spec.flow_timeout_s))
+    let flow_timeout_s = service.map_or(REMOVED_S, |service| service.spec.flow_timeout_s);
+    now.since(flow.seen()) > flow.timeout_s(flow_timeout_s)
 }
 
-/// Counts a flow that is no longer remembered.
-pub(crate) fn account_gone(gone: Gone, affinities: &AffinityTable, counters: &Counters) {
-    counters.backend_flows(gone.flow.backend()).subtract(1);
-    if let Some(cell) = gone.cell {
-        affinities.cell(cell).flow_gone(cell.generation);
+/// Forgets a flow that cannot be followed any more and has another place to go.
+fn forget<F, K: PathKey>(place: Place, view: View<'_>, own: &mut Own<F>) {
+    if let Some(gone) = K::flows(&mut own.flows).remove(place) {
+        let moved = !gone.flow.is_over();
+        own.desk.counters.flows_moved.add(u64::from(moved));
+        let_go(gone, view.affinities, &own.desk.counters);
     }
+}
+
+/// Counts a flow that timed out or had to go.
+pub(crate) fn account_gone(gone: Gone, affinities: &AffinityTable, counters: &Counters) {
+    let_go(gone, affinities, counters);
     if gone.evicted {
         counters.flows_evicted.add(1);
     } else {
         counters.flows_expired.add(1);
+    }
+}
+
+/// Takes a flow off the counts of those that live.
+fn let_go(gone: Gone, affinities: &AffinityTable, counters: &Counters) {
+    counters.backend_flows(gone.flow.backend()).subtract(1);
+    if let Some(cell) = gone.cell {
+        affinities.cell(cell).flow_gone(cell.generation);
     }
 }

@@ -98,8 +98,8 @@ impl Neighbour {
     /// once; one that may not replace another address does not (RFC 4861 section 7.2.5).
     pub(crate) fn learn(&self, learned: &Learned, now: Millis) {
         let known = self.mac();
-        let given = self.confirmed_ms.load(Ordering::Relaxed) == GIVEN;
-        if given || (known.is_some_and(|known| known != learned.mac) && !learned.replaces) {
+        if self.is_given() || (known.is_some_and(|known| known != learned.mac) && !learned.replaces)
+        {
             return;
         }
         if learned.is_answer {
@@ -110,6 +110,10 @@ impl Neighbour {
             self.confirmed_ms.store(stale.0, Ordering::Relaxed);
         }
         self.set_mac(learned.mac);
+    }
+
+    fn is_given(&self) -> bool {
+        self.confirmed_ms.load(Ordering::Relaxed) == GIVEN
     }
 
     fn set_mac(&self, mac: Mac) {
@@ -188,8 +192,8 @@ impl Neighbours {
     /// Takes over what the tables before knew.
     pub(crate) fn inherit(&mut self, before: &Self) {
         for new in &self.0 {
-            let given = new.confirmed_ms.load(Ordering::Relaxed) == GIVEN;
-            if let (false, Some(old)) = (given, before.find(new.address, new.port)) {
+            let known = before.find(new.address, new.port);
+            if let Some(old) = known.filter(|old| !new.is_given() && !old.is_given()) {
                 new.inherit(old);
             }
         }

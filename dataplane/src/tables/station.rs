@@ -48,6 +48,8 @@ pub(crate) struct Stations {
     ports: Vec<Station>,
     /// Sorted; ARP, NDP and ping look here, no packet of a flow does.
     ours: Vec<IpAddr>,
+    /// Another one where other addresses are to be announced, or elsewhere.
+    edition: u64,
 }
 
 impl Stations {
@@ -72,7 +74,23 @@ impl Stations {
         Self {
             ports: ports.collect(),
             ours,
+            edition: 0,
         }
+    }
+
+    /// Takes the place of those before.
+    pub(crate) fn succeed(&mut self, before: &Self) {
+        let same = self.ours == before.ours && self.specs().eq(before.specs());
+        self.edition = before.edition + u64::from(!same);
+    }
+
+    /// Which edition of the addresses this is.
+    pub(crate) fn edition(&self) -> u64 {
+        self.edition
+    }
+
+    fn specs(&self) -> impl Iterator<Item = &PortSpec> {
+        self.ports.iter().map(|station| &station.spec)
     }
 
     /// One port's place.

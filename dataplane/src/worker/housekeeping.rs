@@ -30,9 +30,9 @@ pub(crate) struct Housekeeping {
     /// One worker speaks for the forwarder; the others only listen.
     speaks: bool,
     next_neighbour: usize,
-    /// How many of the forwarder's addresses have been announced, and for which tables.
+    /// How many of the forwarder's addresses have been announced, and of which edition.
     announced: usize,
-    announced_for: usize,
+    edition: Option<u64>,
 }
 
 impl Housekeeping {
@@ -42,7 +42,7 @@ impl Housekeeping {
             speaks,
             next_neighbour: 0,
             announced: 0,
-            announced_for: 0,
+            edition: None,
         }
     }
 
@@ -89,11 +89,11 @@ impl Housekeeping {
         }
     }
 
-    /// Tells the links where the forwarder's addresses are, whenever there are new tables.
+    /// Tells the links where the forwarder's addresses are, at the start and whenever they change.
     fn announce<P: Port>(&mut self, view: View<'_>, own: &mut Own<P::Frame>, ports: &mut [P]) {
-        let tables = std::ptr::from_ref(view.tables).addr();
-        if tables != self.announced_for {
-            self.announced_for = tables;
+        let edition = Some(view.tables.stations.edition());
+        if edition != self.edition {
+            self.edition = edition;
             self.announced = 0;
         }
         let ours = view.tables.stations.ours();

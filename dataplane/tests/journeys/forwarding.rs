@@ -73,7 +73,10 @@ fn dropped(says: &'static str, frame: Vec<u8>, fate: &'static str) -> Step {
 
 #[test]
 fn tcp_over_ipv4_follows_its_flow() {
-    let (one, two) = (tcp("198.51.100.7:4000", WEB4), tcp("198.51.100.7:4001", WEB4));
+    let (one, two) = (
+        tcp("198.51.100.7:4000", WEB4),
+        tcp("198.51.100.7:4001", WEB4),
+    );
     journey(
         World::new(),
         vec![
@@ -103,7 +106,10 @@ fn tcp_over_ipv6_follows_its_flow() {
 
 #[test]
 fn udp_follows_its_flow() {
-    let (one, two) = (udp("198.51.100.7:4000", DNS4), udp("198.51.100.8:4000", DNS4));
+    let (one, two) = (
+        udp("198.51.100.7:4000", DNS4),
+        udp("198.51.100.8:4000", DNS4),
+    );
     journey(
         World::new(),
         vec![

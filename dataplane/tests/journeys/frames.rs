@@ -105,8 +105,7 @@ impl Conversation {
         let (IpAddr::V4(from), IpAddr::V4(to)) = (self.client.ip(), self.service.ip()) else {
             panic!("options are IPv4's")
         };
-        let mut header =
-            Ipv4Header::new(0, 63, IpNumber::TCP, from.octets(), to.octets()).unwrap();
+        let mut header = Ipv4Header::new(0, 63, IpNumber::TCP, from.octets(), to.octets()).unwrap();
         header.options = [1; 8].into();
         let link = PacketBuilder::ethernet2(ROUTER.0, OUTSIDE.0);
         let network = link.ip(IpHeaders::Ipv4(header, Ipv4Extensions::default()));
@@ -197,7 +196,11 @@ pub(crate) fn ndp(
     let body = [&target.octets()[..], &[option, 1], &from.0].concat();
     let link = PacketBuilder::ethernet2(from.0, to.0);
     let network = link.ipv6(source.octets(), destination.octets(), 255);
-    written(|out| network.icmpv6_raw(kind, 0, [flags, 0, 0, 0]).write(out, &body))
+    written(|out| {
+        network
+            .icmpv6_raw(kind, 0, [flags, 0, 0, 0])
+            .write(out, &body)
+    })
 }
 
 pub(crate) const ALL_NODES_MAC: Mac = Mac([0x33, 0x33, 0, 0, 0, 1]);

@@ -1,3 +1,18 @@
+//! Packets through a worker, by the public API alone: memory ports, and a clock that the test owns.
+//!
+//! [`world`] is the bench: tables, workers, peers. [`frames`] makes frames with `etherparse`, which
+//! shares no code with the data plane. What a step must do is a frame in, frames out, and exactly
+//! the counters that moved.
+
+mod ack;
+mod announce;
+mod fates;
 mod forwarding;
 mod frames;
+mod life;
+mod local;
+mod neighbours;
+mod routing;
+mod time;
+mod transmit;
 mod world;

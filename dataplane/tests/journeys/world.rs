@@ -52,10 +52,16 @@ pub(crate) const INSIDE6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0xf
 pub(crate) type Counts = BTreeMap<&'static str, i64>;
 
 /// A frame that left, and the port that it left by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Left {
     pub(crate) port: usize,
     pub(crate) frame: Vec<u8>,
+}
+
+impl std::fmt::Debug for Left {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "by {}: {:02x?}", self.port, self.frame)
+    }
 }
 
 pub(crate) struct World {
@@ -156,13 +162,22 @@ pub(crate) fn usual() -> TablesSpec {
 }
 
 impl World {
-    /// The usual tables and one worker; every neighbour is known.
+    /// The usual tables and one worker, as [`World::of`] makes it.
     pub(crate) fn new() -> Self {
         Self::of(usual(), USUAL)
     }
 
-    /// These tables; every neighbour is known.
-    pub(crate) fn of(spec: TablesSpec, size: Size) -> Self {
+    /// These tables; every backend's MAC address is given, and all is announced.
+    pub(crate) fn of(mut spec: TablesSpec, size: Size) -> Self {
+        let backends = spec.backends.iter();
+        spec.ports[INSIDE_PORT].neighbours = backends
+            .map(|backend| (backend.address, mac_at(backend.address)))
+            .collect();
+        Self::settled(spec, size)
+    }
+
+    /// These tables; every neighbour has answered.
+    pub(crate) fn settled(spec: TablesSpec, size: Size) -> Self {
         let mut world = Self::unsettled(spec, size);
         world.settle();
         world
@@ -262,9 +277,11 @@ impl World {
 
     pub(crate) fn receiver_among(&self, left: &[Left], frame: &[u8]) -> Option<BackendId> {
         let to_backends = left.iter().find_map(|it| {
-            let to = self.spec.backends.iter().find(|backend| {
-                it.frame == rewritten(frame, INSIDE, mac_at(backend.address))
-            });
+            let to = self
+                .spec
+                .backends
+                .iter()
+                .find(|backend| it.frame == rewritten(frame, INSIDE, mac_at(backend.address)));
             to.map(|backend| (backend.id, it.port))
         });
         to_backends.map(|(backend, port)| {
@@ -312,7 +329,8 @@ impl World {
 
     pub(crate) fn set_state(&mut self, backend: BackendId, state: BackendState) {
         let spec = self.spec.backends.iter_mut();
-        spec.filter(|it| it.id == backend).for_each(|it| it.state = state);
+        spec.filter(|it| it.id == backend)
+            .for_each(|it| it.state = state);
         self.publish_tables();
     }
 
@@ -353,13 +371,17 @@ impl World {
         let generation = self.generation;
         let instead = instead.map(|it| it.cell);
         let affinities = self.writer.affinities_mut();
-        let cell = affinities.start(&key, owner, generation, grant, instead).unwrap();
+        let cell = affinities
+            .start(&key, owner, generation, grant, instead)
+            .unwrap();
         self.writer.publish();
         Affinity { key, cell }
     }
 
     pub(crate) fn end(&mut self, affinity: Affinity) {
-        self.writer.affinities_mut().end(&affinity.key, affinity.cell);
+        self.writer
+            .affinities_mut()
+            .end(&affinity.key, affinity.cell);
         self.writer.publish();
     }
 

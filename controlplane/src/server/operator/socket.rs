@@ -82,7 +82,7 @@ fn bind(path: &Path) -> Result<Socket, String> {
 /// A name beside `path` that fits `sun_path` where `path` does (unix(7)): no longer than it.
 fn draft(path: &Path) -> PathBuf {
     let short = format!(".{}", std::process::id() % 1_000_000);
-    let name = path.file_name().map_or(0, |name| name.len());
+    let name = path.file_name().map_or(0, std::ffi::OsStr::len);
     let end = short.len().min(name.max(2));
     path.with_file_name(&short[..end])
 }

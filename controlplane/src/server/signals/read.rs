@@ -9,7 +9,7 @@ use tether_api::{
 };
 
 /// What is wrong with a field, and the field.
-type Wrong = String;
+pub(super) type Wrong = String;
 
 /// The text form of a key, as unary calls have it.
 struct Key<'a> {
@@ -128,6 +128,13 @@ fn compact_operation(compact: &Compact, session: u64) -> Result<Operation, Wrong
     }
 }
 
+/// What is wrong with those signals that could not be read, by their place.
+pub(super) fn wrong(signals: &[Signal]) -> Vec<(usize, Wrong)> {
+    let places = signals.iter().enumerate();
+    let wrong = places.filter_map(|(place, signal)| Some((place, signal.source.clone().err()?)));
+    wrong.collect()
+}
+
 /// A signal of what could be read; the first thing that is wrong stands in for its source.
 fn assemble(
     destination: Result<Destination, Wrong>,
@@ -188,7 +195,7 @@ fn milliseconds(asked: u64) -> Asked {
 mod tests {
     use super::*;
 
-    fn wrong(signal: &Signal) -> &str {
+    fn reason(signal: &Signal) -> &str {
         signal.source.as_ref().unwrap_err()
     }
 
@@ -210,21 +217,22 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_by_its_field() {
-        let cases: [(&str, fn(&mut StartRequest)); 6] = [
+        type Spoil = fn(&mut StartRequest);
+        let cases: [(&str, Spoil); 6] = [
             ("destination", |it| it.destination = "shop".into()),
             ("service", |it| it.destination = String::new()),
             ("destination", |it| it.service = "shop".into()),
             ("source", |it| it.source = "10.1.2".into()),
             ("bound_to_session", |it| it.bound_to_session = true),
             ("duration_ms", |it| {
-                (it.duration_ms, it.until_ended) = (1, true)
+                (it.duration_ms, it.until_ended) = (1, true);
             }),
         ];
         for (field, spoil) in cases {
             let mut request = request();
             spoil(&mut request);
             let signal = start(request);
-            assert!(wrong(&signal).starts_with(field), "{field}: {signal:?}");
+            assert!(reason(&signal).starts_with(field), "{field}: {signal:?}");
         }
     }
 
@@ -271,7 +279,7 @@ mod tests {
             boot_id: 9,
         };
         assert_eq!(signals[0], expected);
-        assert!(wrong(&signals[1]).starts_with("service_index"));
+        assert!(reason(&signals[1]).starts_with("service_index"));
     }
 
     #[test]
@@ -284,6 +292,6 @@ mod tests {
             services: vec!["shop".into()],
             ..Default::default()
         };
-        assert!(wrong(&batch(&sent, 1)[0]).starts_with("operation"));
+        assert!(reason(&batch(&sent, 1)[0]).starts_with("operation"));
     }
 }

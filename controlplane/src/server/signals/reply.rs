@@ -1,11 +1,23 @@
 //! From an [`Outcome`] to the wire.
 
+use super::read::Wrong;
 use crate::{command::Outcomes, signal::Outcome};
 use std::net::IpAddr;
 use tether_api::{
     Source,
-    v1::{self, CompactOutcome, OutcomeBatch},
+    v1::{self, CompactOutcome, OutcomeBatch, OutcomeCode},
 };
+
+/// Says of signals that could not be read what the edge knows and the control thread does not: a
+/// destination that is none has no name there.
+pub(super) fn explain(outcomes: &mut [Outcome], wrong: Vec<(usize, Wrong)>) {
+    for (place, wrong) in wrong {
+        let outcome = outcomes.get_mut(place);
+        if let Some(outcome) = outcome.filter(|it| it.code == OutcomeCode::Invalid) {
+            outcome.detail = wrong;
+        }
+    }
+}
 
 /// The answer to a unary call.
 pub(super) fn outcome(epoch: u64, outcome: Outcome) -> v1::Outcome {
@@ -68,7 +80,7 @@ fn is_as_sent(sent: &v1::Signal, key: &Source) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tether_api::{Bytes, v1::OutcomeCode};
+    use tether_api::Bytes;
 
     fn answer(sent: &v1::Signal, code: OutcomeCode) -> CompactOutcome {
         let outcome = Outcome {
@@ -95,6 +107,20 @@ mod tests {
         let mut mapped = [0; 16];
         mapped[10..].copy_from_slice(&[0xff, 0xff, 10, 1, 2, 3]);
         assert_eq!(key(sent(&mapped, None)), "10.1.2.3");
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_said_where_it_is_the_reason() {
+        let outcome = |code| Outcome {
+            code,
+            detail: "no service".into(),
+            ..Default::default()
+        };
+        let mut outcomes = [OutcomeCode::Invalid, OutcomeCode::Denied].map(outcome);
+        let wrong = "destination: none".to_owned();
+        explain(&mut outcomes, vec![(0, wrong.clone()), (1, wrong)]);
+        let details = outcomes.map(|it| it.detail);
+        assert_eq!(details, ["destination: none", "no service"]);
     }
 
     #[test]

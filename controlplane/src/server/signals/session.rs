@@ -38,6 +38,7 @@ pub(super) struct Session {
 struct Pending {
     sequence: u64,
     sent: Vec<v1::Signal>,
+    wrong: Vec<(usize, read::Wrong)>,
     reply: oneshot::Receiver<Outcomes>,
 }
 
@@ -94,16 +95,19 @@ impl Session {
                 "a batch of {count} signals: send at most {BATCH_SIGNALS_MAX} in one"
             )));
         }
+        let signals = read::batch(&batch, self.id);
+        let wrong = read::wrong(&signals);
         let (reply, receiver) = oneshot::channel();
         let command = Command::Signals {
             identity: self.identity.clone(),
-            signals: read::batch(&batch, self.id),
+            signals,
             reply,
         };
         self.commands.send(command).await.map_err(super::status)?;
         Ok(Pending {
             sequence: batch.sequence,
             sent: batch.signals,
+            wrong,
             reply: receiver,
         })
     }
@@ -115,7 +119,8 @@ fn is_bound(batch: &SignalBatch) -> bool {
 
 impl Pending {
     async fn answer(self) -> Result<OutcomeBatch, Status> {
-        let outcomes = self.reply.await.map_err(super::stopped)?;
+        let mut outcomes = self.reply.await.map_err(super::stopped)?;
+        reply::explain(&mut outcomes.outcomes, self.wrong);
         Ok(reply::batch(self.sequence, &self.sent, outcomes))
     }
 }

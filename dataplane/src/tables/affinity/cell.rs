@@ -3,6 +3,10 @@
 //! Invariant: `deadline_ms` is 0 exactly while the cell belongs to no affinity. The control thread
 //! sets it from 0 (start) and to 0 (end, expiry); workers only raise it, by compare-and-swap from a
 //! value that is not 0, so an extension and an expiry cannot both win.
+//!
+//! A flow remembers its affinity's cell longer than the affinity lives. A worker that has seen the
+//! deadline other than 0, and then the generation that the flow remembers, may write for the rest of
+//! its step: a cell is given to another affinity only a grace period after its deadline became 0.
 
 use crate::{
     clock::Millis,
@@ -103,7 +107,7 @@ impl Cell {
 
     /// Takes it from its affinity, whatever its deadline.
     pub(crate) fn end(&self) {
-        self.deadline_ms.store(0, Ordering::Release);
+        self.deadline_ms.swap(0, Ordering::AcqRel);
     }
 
     /// Takes it from its affinity if the deadline has come; else says when that is.
@@ -154,12 +158,19 @@ impl Cell {
         self.duration_ms.load(Ordering::Relaxed)
     }
 
+    /// The deadline, while the cell belongs to affinity `generation`: see the head of this file.
+    #[inline]
+    fn deadline_of(&self, generation: u32) -> Option<u64> {
+        let deadline = self.deadline_ms.load(Ordering::Acquire);
+        (deadline != 0 && self.generation() == generation).then_some(deadline)
+    }
+
     /// A packet of affinity `generation` passed at `now`: extends it if it still lives (rule T2).
     #[inline]
     pub(crate) fn refresh(&self, generation: u32, now: Millis) {
-        if self.generation() != generation {
+        let Some(mut seen) = self.deadline_of(generation) else {
             return;
-        }
+        };
         self.touch(now);
         let duration = u64::from(self.duration_ms());
         let limit_s = self.limit_s.load(Ordering::Relaxed);
@@ -169,7 +180,6 @@ impl Cell {
             u64::from(limit_s) * 1000
         };
         let wanted = (now.0 + duration).min(limit);
-        let mut seen = self.deadline_ms.load(Ordering::Relaxed);
         while seen > now.0 && seen < wanted {
             match self.exchange(seen, wanted) {
                 Ok(()) => return,
@@ -181,13 +191,17 @@ impl Cell {
     /// A connection was placed by it.
     pub(crate) fn placed(&self, now: Millis) {
         self.hits.fetch_add(1, Ordering::Relaxed);
-        self.flows.fetch_add(1, Ordering::Relaxed);
         self.touch(now);
+    }
+
+    /// The connection that was placed is remembered.
+    pub(crate) fn flow_added(&self) {
+        self.flows.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A flow that affinity `generation` placed is gone.
     pub(crate) fn flow_gone(&self, generation: u32) {
-        if self.generation() == generation {
+        if self.deadline_of(generation).is_some() {
             self.flows.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -281,7 +295,10 @@ mod tests {
 #[cfg(all(test, tether_loom))]
 mod loom_tests {
     use super::*;
-    use crate::sync::Arc;
+    use crate::{
+        rcu::{self, Limbo},
+        sync::Arc,
+    };
     use loom::thread;
 
     #[test]
@@ -310,6 +327,50 @@ mod loom_tests {
         });
     }
 
+    /// A worker's flow remembers affinity 1, which ends; its cell goes to affinity 2 once the worker
+    /// has reported. Whatever the worker does in its two steps, affinity 2 is not touched.
+    #[test]
+    fn a_flow_of_an_ended_affinity_leaves_the_next_one_alone() {
+        loom::model(|| {
+            let (publisher, mut readers) = rcu::domain(1);
+            let mut leaving = Limbo::new(publisher.domain());
+            let cell = Arc::new(Cell::new());
+            let grant = |deadline| Grant {
+                deadline: Millis(deadline),
+                duration_ms: 50,
+                limit: None,
+            };
+            cell.start(grant(100), 1);
+            cell.flow_added();
+            cell.flow_added();
+            let mut reader = readers.remove(0);
+            let worker = {
+                let cell = Arc::clone(&cell);
+                thread::spawn(move || {
+                    for now in [98, 99] {
+                        cell.refresh(1, Millis(now));
+                        cell.flow_gone(1);
+                        reader.quiescent();
+                    }
+                })
+            };
+            cell.end();
+            leaving.retire(());
+            publisher.advance();
+            let reused = leaving.reclaim(publisher.passed()).is_some();
+            if reused {
+                cell.start(grant(100), 2);
+            }
+            worker.join().expect("the worker ends");
+            if reused {
+                let view = cell.view();
+                assert_eq!((view.deadline, view.flows), (Millis(100), 0));
+            } else {
+                assert_eq!(cell.deadline(), Millis(0));
+            }
+        });
+    }
+
     #[test]
     fn two_workers_extensions_keep_the_later() {
         loom::model(|| {
@@ -324,7 +385,9 @@ mod loom_tests {
                 let cell = Arc::clone(&cell);
                 thread::spawn(move || cell.refresh(1, Millis(now)))
             });
-            workers.map(|worker| worker.join().expect("the worker ends"));
+            workers
+                .into_iter()
+                .for_each(|worker| worker.join().expect("the worker ends"));
             assert_eq!(cell.deadline(), Millis(120));
         });
     }

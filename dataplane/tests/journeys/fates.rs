@@ -1,0 +1,291 @@
+//! Every fate has a packet that meets it: a case for each, and a test that none is without.
+
+use crate::{
+    frames::{OUTSIDE, ROUTER, arp, ndp, patched, tagged, tcp, udp, written},
+    world::{
+        B1, B2, B3, DNS4, OUTSIDE_PORT, OUTSIDE4, USUAL, VIP4, VIP6, WEB, WEB4, WEB6, World, usual,
+    },
+};
+use etherparse::{ArpOperation, IpFragOffset, IpNumber, Ipv6Extensions, Ipv6FragmentHeader};
+use etherparse::{PacketBuilder, PacketBuilderStep};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use tether_dataplane::{
+    Mac,
+    fate::Fate,
+    limits::{HELD_PER_NEIGHBOUR, HOLD_MS},
+    tables::{backend::BackendState, service::OnBackendDown},
+};
+
+struct Case {
+    fate: Fate,
+    says: &'static str,
+    world: World,
+    frames: Vec<Vec<u8>>,
+    /// How much of the frame is in its first segment.
+    segment: Option<usize>,
+}
+
+fn case(fate: Fate, says: &'static str, frame: Vec<u8>) -> Case {
+    within(World::settled(usual(), USUAL), fate, says, vec![frame])
+}
+
+fn within(world: World, fate: Fate, says: &'static str, frames: Vec<Vec<u8>>) -> Case {
+    Case {
+        fate,
+        says,
+        world,
+        frames,
+        segment: None,
+    }
+}
+
+fn syn4() -> Vec<u8> {
+    tcp("198.51.100.7:4000", WEB4).syn()
+}
+
+fn syn6() -> Vec<u8> {
+    tcp("[2001:db8:7::7]:4000", WEB6).syn()
+}
+
+fn from_router() -> PacketBuilderStep<etherparse::IpHeaders> {
+    PacketBuilder::ethernet2(ROUTER.0, OUTSIDE.0).ipv4([192, 0, 2, 1], OUTSIDE4.octets(), 64)
+}
+
+fn ping() -> Vec<u8> {
+    written(|out| from_router().icmpv4_echo_request(7, 1).write(out, b"abcd"))
+}
+
+fn arp_of(operation: ArpOperation, sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+    let nobody = Mac([0; 6]);
+    arp(
+        (ROUTER, Mac::BROADCAST),
+        operation,
+        (ROUTER, sender),
+        (nobody, target),
+    )
+}
+
+fn solicitation(target: &str) -> Vec<u8> {
+    let router = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+    let target: Ipv6Addr = target.parse().unwrap();
+    ndp((ROUTER, router), (OUTSIDE, target), (135, 0, 1), target)
+}
+
+fn link_cases() -> Vec<Case> {
+    let elsewhere = patched(syn4(), 0, &ROUTER.0);
+    let segmented = Case {
+        segment: Some(54),
+        ..case(Fate::FrameSegmented, "a frame in two segments", syn4())
+    };
+    vec![
+        case(Fate::FrameTruncated, "13 bytes", syn4()[..13].to_vec()),
+        segmented,
+        case(Fate::OtherMac, "to the router itself", elsewhere),
+        case(Fate::BadVlan, "a tag on a port without", tagged(syn4(), 7)),
+        case(
+            Fate::UnknownEthertype,
+            "LLDP",
+            patched(syn4(), 12, &[0x88, 0xcc]),
+        ),
+    ]
+}
+
+fn network_cases() -> Vec<Case> {
+    let fragment = Ipv6Extensions {
+        fragment: Some(Ipv6FragmentHeader::new(
+            IpNumber::TCP,
+            IpFragOffset::ZERO,
+            true,
+            9,
+        )),
+        ..Default::default()
+    };
+    let flow6 = tcp("[2001:db8:7::7]:4000", WEB6);
+    vec![
+        case(
+            Fate::Ipv4Malformed,
+            "version 5",
+            patched(syn4(), 14, &[0x55]),
+        ),
+        case(
+            Fate::Ipv4Checksum,
+            "a flipped bit",
+            patched(syn4(), 22, &[1]),
+        ),
+        case(
+            Fate::Ipv6Malformed,
+            "version 5",
+            patched(syn6(), 14, &[0x50]),
+        ),
+        case(
+            Fate::Ipv6Extensions,
+            "options longer than the packet",
+            patched(flow6.with_extensions(), 55, &[0xff]),
+        ),
+        case(Fate::Fragment, "a first fragment", flow6.with(fragment)),
+        case(Fate::UnknownProtocol, "GRE", patched(syn6(), 20, &[47])),
+    ]
+}
+
+fn transport_cases() -> Vec<Case> {
+    let flow = tcp("198.51.100.7:4000", WEB4);
+    let datagram = udp("198.51.100.7:4000", DNS4).datagram();
+    vec![
+        case(Fate::TcpMalformed, "offset 1", patched(syn4(), 46, &[0x10])),
+        case(
+            Fate::TcpFlags,
+            "SYN and FIN",
+            flow.tcp(|tcp| (tcp.syn, tcp.fin) = (true, true)),
+        ),
+        case(
+            Fate::UdpMalformed,
+            "length 0",
+            patched(datagram, 38, &[0, 0]),
+        ),
+        case(
+            Fate::BadSource,
+            "from a multicast group",
+            tcp("224.0.0.1:4000", WEB4).syn(),
+        ),
+        case(
+            Fate::NoService,
+            "no such port",
+            tcp("198.51.100.7:4000", "203.0.113.80:81").syn(),
+        ),
+    ]
+}
+
+fn local_cases() -> Vec<Case> {
+    let reply = written(|out| from_router().icmpv4_echo_reply(7, 1).write(out, b"abcd"));
+    let vip = VIP4.parse().unwrap();
+    let router = Ipv4Addr::new(192, 0, 2, 1);
+    let probe = arp_of(ArpOperation::REQUEST, Ipv4Addr::UNSPECIFIED, router);
+    vec![
+        case(Fate::Answered, "a ping", ping()),
+        case(
+            Fate::Learned,
+            "a neighbour's ARP reply",
+            arp_of(ArpOperation::REPLY, router, OUTSIDE4),
+        ),
+        case(Fate::ArpMalformed, "ARP cut short", probe[..30].to_vec()),
+        case(Fate::ArpNotOurs, "a probe for another", probe),
+        case(
+            Fate::AddressConflict,
+            "another station has the VIP",
+            arp_of(ArpOperation::REPLY, vip, OUTSIDE4),
+        ),
+        case(
+            Fate::IcmpMalformed,
+            "a broken ping",
+            patched(ping(), 42, &[9]),
+        ),
+        case(Fate::IcmpUnhandled, "a reply to no ping of ours", reply),
+        case(
+            Fate::NdpMalformed,
+            "a solicitation from off the link",
+            patched(solicitation(VIP6), 21, &[64]),
+        ),
+        case(
+            Fate::NdpNotOurs,
+            "a question about another",
+            solicitation("2001:db8::7"),
+        ),
+    ]
+}
+
+fn backend_cases() -> Vec<Case> {
+    let mut disabled = World::new();
+    for backend in [B1, B2, B3] {
+        disabled.set_state(backend, BackendState::Disabled);
+    }
+    let mut down = World::new();
+    down.spec.services[0].on_backend_down = OnBackendDown::Drop;
+    down.start(WEB, "198.51.100.7", B1, 60_000);
+    down.set_state(B1, BackendState::Down);
+    vec![
+        case(Fate::Forwarded, "a SYN", syn4()),
+        within(disabled, Fate::NoBackend, "all are disabled", vec![syn4()]),
+        within(down, Fate::BackendDown, "its owner is down", vec![syn4()]),
+    ]
+}
+
+fn leaving_cases() -> Vec<Case> {
+    let mut waits = World::unsettled(usual(), USUAL);
+    waits.send(&syn4());
+    waits.pass(HOLD_MS - 1);
+    let mut holds = World::unsettled(usual(), USUAL);
+    for _ in 0..HELD_PER_NEIGHBOUR {
+        holds.send(&syn4());
+    }
+    let mut inside = usual();
+    inside.ports[1].vlan = Some(200);
+    let tags = World::of(inside, USUAL);
+    let mut full = syn4();
+    full.resize(2046, 0);
+    let size = crate::world::Size {
+        transmit_frames: 16,
+        ..USUAL
+    };
+    let mut narrow = World::of(usual(), size);
+    (0..16).for_each(|_| narrow.put(0, OUTSIDE_PORT, &syn4()));
+    narrow.pass(1);
+    narrow.workers[0].step(narrow.now);
+    vec![
+        within(waits, Fate::NeighbourUnresolved, "nobody answers", vec![]),
+        within(holds, Fate::HoldFull, "too many wait", vec![syn4()]),
+        within(tags, Fate::NoRoom, "no room for a tag", vec![full]),
+        within(
+            narrow,
+            Fate::TransmitFull,
+            "the queue is full",
+            vec![syn4()],
+        ),
+    ]
+}
+
+fn cases() -> Vec<Case> {
+    [
+        link_cases(),
+        network_cases(),
+        transport_cases(),
+        local_cases(),
+        backend_cases(),
+        leaving_cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[test]
+fn each_packet_meets_its_fate_and_no_other() {
+    for Case {
+        fate,
+        says,
+        mut world,
+        frames,
+        segment,
+    } in cases()
+    {
+        let before = world.counts(0);
+        match segment {
+            None => frames.iter().for_each(|it| world.put(0, OUTSIDE_PORT, it)),
+            Some(len) => assert!(world.peers[0][OUTSIDE_PORT].send_segmented(&frames[0], len)),
+        }
+        world.pass(1);
+        world.step(0);
+        let after = world.counts(0);
+        for other in Fate::ALL {
+            let name = other.name();
+            let moved = after[name] - before[name];
+            assert_eq!(moved, i64::from(*other == fate), "{says}: {name}");
+        }
+    }
+}
+
+#[test]
+fn every_fate_has_a_packet() {
+    let met: Vec<Fate> = cases().iter().map(|it| it.fate).collect();
+    let without: Vec<_> = Fate::ALL.iter().filter(|it| !met.contains(it)).collect();
+    assert!(without.is_empty(), "no journey ends with {without:?}");
+}
