@@ -10,7 +10,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tether_api::operator::{Stats, Status};
+use tether_api::operator::{Stats, Status, WorkerStats};
 
 use super::{
     namespace::Namespace,
@@ -91,15 +91,16 @@ impl Daemon {
     }
 
     /// Asserts that every packet has exactly one fate, on every worker.
+    ///
+    /// A worker that the scheduler has put aside in the middle of a burst shows it half counted; where
+    /// workers share their cores with everybody else, that happens, and it passes.
     #[track_caller]
     pub fn check_accounts(&self) -> Stats {
-        let stats: Stats = self.ctl(&["stats"]);
-        assert!(!stats.workers.is_empty(), "stats without workers");
-        for worker in &stats.workers {
-            let fates: u64 = worker.fates.values().sum();
-            assert_eq!(worker.received, fates + worker.held, "{worker:?}");
-        }
-        stats
+        wait_for("received = sum of fates + held", SOON, || {
+            let stats: Stats = self.ctl(&["stats"]);
+            assert!(!stats.workers.is_empty(), "stats without workers");
+            stats.workers.iter().all(adds_up).then_some(stats)
+        })
     }
 
     /// Sends it a signal.
@@ -141,6 +142,11 @@ impl Daemon {
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(TAIL)..].join("\n")
     }
+}
+
+fn adds_up(worker: &WorkerStats) -> bool {
+    let fates: u64 = worker.fates.values().sum();
+    worker.received == fates + worker.held
 }
 
 fn spawn(host: &Namespace, directory: &Path) -> Child {
