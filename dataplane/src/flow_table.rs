@@ -10,6 +10,8 @@
 //! cache line per packet of a known flow.
 
 mod line;
+#[cfg(test)]
+mod model;
 mod state;
 
 pub(crate) use line::{Line, Line4, Line6};

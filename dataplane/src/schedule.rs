@@ -5,6 +5,8 @@
 //! turn on each worker: no counter is shared.
 
 pub(crate) mod maglev;
+#[cfg(test)]
+mod model;
 mod weighted;
 
 use crate::{
@@ -22,7 +24,7 @@ pub(crate) struct Slots {
     backends: Box<[BackendId]>,
 }
 
-/// A backend that may be chosen.
+/// A backend of the service; of weight 0 where it may not be chosen now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) id: BackendId,
@@ -35,7 +37,8 @@ impl Slots {
     pub(crate) fn new(scheduler: Scheduler, made_of: Vec<Candidate>) -> Self {
         let candidates: Vec<_> = made_of.iter().filter(|it| it.weight > 0).collect();
         let slots = match scheduler {
-            Scheduler::Maglev => maglev::fill(&candidates),
+            // A backend that is out for a while must not change the size of the table.
+            Scheduler::Maglev => maglev::fill(&candidates, made_of.len()),
             Scheduler::RoundRobin => candidates.iter().map(|it| it.id).collect(),
             Scheduler::WeightedRoundRobin => weighted::fill(&candidates),
         };
@@ -53,8 +56,10 @@ impl Slots {
 
     /// The slots as they would be without one backend.
     pub(crate) fn without(&self, backend: BackendId) -> Self {
-        let others = self.made_of.iter().filter(|it| it.id != backend);
-        Self::new(self.scheduler, others.cloned().collect())
+        let mut others = self.made_of.clone();
+        let gone = others.iter_mut().filter(|it| it.id == backend);
+        gone.for_each(|it| it.weight = 0);
+        Self::new(self.scheduler, others)
     }
 
     /// The slot and the backend of a new flow; `turn` is this worker's counter for the service.

@@ -175,11 +175,15 @@ fn place_backends(
 fn slots(service: &ServiceSpec, backends: &[BackendSpec], before: Option<&Tables>) -> Arc<Slots> {
     let candidates: Vec<Candidate> = backends
         .iter()
-        .filter(|it| it.service == service.id && it.state.takes_new_flows())
+        .filter(|it| it.service == service.id)
         .map(|it| Candidate {
             id: it.id,
             name: it.name.clone(),
-            weight: it.weight,
+            weight: if it.state.takes_new_flows() {
+                it.weight
+            } else {
+                0
+            },
         })
         .collect();
     before

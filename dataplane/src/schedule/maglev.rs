@@ -2,7 +2,8 @@
 //! of its own permutation, turn by turn, in proportion to its weight.
 //!
 //! Another forwarder with the same names and weights fills the same table; adding or removing one
-//! of *n* backends moves about 1/*n* of the flows.
+//! of *n* backends moves about 1/*n* of the flows, as long as the service has as many in all as one
+//! size of table is for.
 
 use super::Candidate;
 use crate::tables::id::BackendId;
@@ -24,12 +25,12 @@ struct Walk<'a> {
     weight: u64,
 }
 
-/// Fills a table with candidates of a weight above zero; empty for none.
-pub(crate) fn fill(candidates: &[&Candidate]) -> Box<[BackendId]> {
+/// Fills a table with candidates of a weight above zero, out of `backends` in all; empty for none.
+pub(crate) fn fill(candidates: &[&Candidate], backends: usize) -> Box<[BackendId]> {
     let Some(heaviest) = candidates.iter().map(|it| u64::from(it.weight)).max() else {
         return Box::default();
     };
-    let size = size_for(candidates.len());
+    let size = size_for(backends);
     let mut walks: Vec<Walk<'_>> = candidates.iter().map(|it| walk(it, size)).collect();
     walks.sort_by_key(|walk| walk.name);
     let mut slots: Vec<Option<BackendId>> = vec![None; size];
@@ -96,7 +97,7 @@ mod tests {
                 weight: 1,
             })
             .collect();
-        let slots = fill(&candidates.iter().collect::<Vec<_>>());
+        let slots = fill(&candidates.iter().collect::<Vec<_>>(), names.len());
         slots
             .iter()
             .map(|id| names[id.index()].to_owned())

@@ -1,5 +1,8 @@
 //! Services: what clients address, and how it is balanced.
 
+#[cfg(test)]
+mod model;
+
 use super::id::ServiceId;
 use crate::{hash::HashKeys, key::Protocol, schedule::Slots};
 use std::{
