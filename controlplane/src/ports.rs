@@ -23,4 +23,7 @@ pub trait Ports: Send {
     /// Every port, in the order of the configuration. Called by the control thread a few times a
     /// second at most; must not block.
     fn view(&self) -> Vec<PortView>;
+
+    /// The frequency of the time-stamp counter, in cycles a second.
+    fn cycles_per_second(&self) -> u64;
 }

@@ -123,13 +123,14 @@ pub fn open(config: &Config, cores: &Cores) -> Result<(Nics, Crew), WorkersError
             error,
         })?);
     }
+    let nics = Nics::new(ports, dpdk::cycles_per_second(&eal));
     let crew = Crew {
         eal,
         hands,
         flows: usize::try_from(config.workers.flows).unwrap_or(usize::MAX),
         idle: idle(config.workers.idle),
     };
-    Ok((Nics::new(ports), crew))
+    Ok((nics, crew))
 }
 
 fn idle(idle: config::Idle) -> Idle {

@@ -97,6 +97,8 @@ counters! {
     flows "flows that are remembered now";
     refreshes "times that a packet of a flow looked to extend its affinity";
     neighbours_learned "answers of neighbours that were of use";
+    busy_cycles "cycles of the time-stamp counter in turns in which packets were received";
+    idle_cycles "cycles of the time-stamp counter in the other turns";
     steps "turns of the loop";
     busy_steps "turns in which packets were received";
 }

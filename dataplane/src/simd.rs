@@ -12,3 +12,16 @@ pub(crate) fn prefetch<T>(address: *const T) {
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = address;
 }
+
+/// The time-stamp counter; 0 where there is none.
+#[inline]
+pub(crate) fn cycles() -> u64 {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: every x86-64 has RDTSC, and it touches no memory (Intel SDM, RDTSC).
+    #[expect(unsafe_code, reason = "an instruction that has no safe form")]
+    unsafe {
+        std::arch::x86_64::_rdtsc()
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    0
+}

@@ -12,6 +12,7 @@ use crate::{
     plane::{Desk, Seat},
     port::{Burst, Port},
     rcu::{Published, Reader},
+    simd::cycles,
     sync::Arc,
     tables::{Tables, affinity::AffinityTable},
 };
@@ -96,8 +97,18 @@ impl<P: Port> Worker<P> {
 
     /// Steps until it is told to stop.
     pub fn run(&mut self, clock: &Clock, idle: Idle) {
+        let mut before = cycles();
         while !self.own.desk.stop.load(Ordering::Relaxed) {
             let busy = self.step(clock.now());
+            let now = cycles();
+            let counters = &self.own.desk.counters;
+            let spent = if busy {
+                &counters.busy_cycles
+            } else {
+                &counters.idle_cycles
+            };
+            spent.add(now.wrapping_sub(before));
+            before = now;
             if !busy && idle == Idle::Yield {
                 std::thread::yield_now();
             }

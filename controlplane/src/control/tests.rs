@@ -101,6 +101,10 @@ impl Ports for OnePort {
             counters: PortCounters::default(),
         }]
     }
+
+    fn cycles_per_second(&self) -> u64 {
+        1_000_000_000
+    }
 }
 
 /// A control thread whose turns and time the test makes.

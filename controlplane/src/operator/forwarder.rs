@@ -95,12 +95,13 @@ fn neighbour(control: &Control, view: &NeighbourView, now: Millis) -> Neighbour 
 pub(super) fn stats(control: &Control, now: Millis) -> Stats {
     let workers = control.writer.workers();
     let ports = control.ports.view();
+    let frequency = control.ports.cycles_per_second();
     let outcomes = control.tally.named();
     Stats {
         uptime_ms: now.since(control.started),
         workers: (0..)
             .zip(&workers)
-            .map(|(place, view)| worker_stats(core(control, place), &view.counters))
+            .map(|(place, view)| worker_stats(core(control, place), &view.counters, frequency))
             .collect(),
         ports: ports.into_iter().map(port_stats).collect(),
         outcomes: outcomes
@@ -109,7 +110,7 @@ pub(super) fn stats(control: &Control, now: Millis) -> Stats {
     }
 }
 
-fn worker_stats(core: u32, counters: &CountersView) -> WorkerStats {
+fn worker_stats(core: u32, counters: &CountersView, cycles_per_second: u64) -> WorkerStats {
     let fates = Fate::ALL.iter();
     WorkerStats {
         core,
@@ -121,7 +122,14 @@ fn worker_stats(core: u32, counters: &CountersView) -> WorkerStats {
         originated: counters.originated,
         placed: placed(counters),
         steps: counters.steps,
-        ..WorkerStats::default()
+        transmit_full: counters.fate(Fate::TransmitFull),
+        cycles: [
+            ("busy", counters.busy_cycles),
+            ("idle", counters.idle_cycles),
+        ]
+        .map(|(name, cycles)| (name.to_owned(), cycles))
+        .into(),
+        cycles_per_second,
     }
 }
 

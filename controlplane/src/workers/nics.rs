@@ -7,17 +7,27 @@ use tether_dataplane::Mac;
 
 /// The ports, in the order of the configuration.
 #[derive(Debug)]
-pub struct Nics(Vec<Port>);
+pub struct Nics {
+    ports: Vec<Port>,
+    cycles_per_second: u64,
+}
 
 impl Nics {
-    pub(super) fn new(ports: Vec<Port>) -> Self {
-        Self(ports)
+    pub(super) fn new(ports: Vec<Port>, cycles_per_second: u64) -> Self {
+        Self {
+            ports,
+            cycles_per_second,
+        }
     }
 }
 
 impl Ports for Nics {
     fn view(&self) -> Vec<PortView> {
-        self.0.iter().map(view).collect()
+        self.ports.iter().map(view).collect()
+    }
+
+    fn cycles_per_second(&self) -> u64 {
+        self.cycles_per_second
     }
 }
 

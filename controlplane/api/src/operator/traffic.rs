@@ -165,7 +165,7 @@ pub struct WorkerStats {
     pub fates: BTreeMap<String, u64>,
     /// Packets that the worker made itself (ARP, NDP), received from nobody.
     pub originated: u64,
-    /// Packets of its own making that the transmit queue had no room for.
+    /// Packets that the transmit queue had no room for: the fate of that name.
     pub transmit_full: u64,
     /// New flows by what placed them: `affinity`, `scheduler`, or the reason of a fall-back → count.
     pub placed: BTreeMap<String, u64>,
