@@ -196,8 +196,14 @@ fn every_word_is_read_as_itself() {
     each("scheduler", &schedulers, |service| {
         service.scheduler.to_string()
     });
-    use Forward::{Dsr, Fullnat, Gre, Gue, Ipip, Nat};
-    let forwards = [Dsr, Ipip, Gue, Gre, Nat, Fullnat];
+    let forwards = [
+        Forward::Dsr,
+        Forward::Ipip,
+        Forward::Gue,
+        Forward::Gre,
+        Forward::Nat,
+        Forward::Fullnat,
+    ];
     each("forward", &forwards, |service| service.forward.to_string());
     each("protocol", &[Protocol::Tcp, Protocol::Udp], |service| {
         service.protocol.to_string()
