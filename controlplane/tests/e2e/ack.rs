@@ -4,6 +4,7 @@ use tether_client::Options;
 
 use crate::testbed::{
     self,
+    client::Prepared,
     server::end,
     setup::Setup,
     vip::{SHOP, SHOP6, Vip},
@@ -26,7 +27,7 @@ fn s1_fifty_connections_right_after_the_ack_reach_the_owner_on_either_worker() {
                     let prepared: Vec<_> = (0..BURST).map(|_| client.prepare(0, vip)).collect();
                     let source = client.address.to_string();
                     let (affinity, _) = server.bind_source(vip, &source, Options::new());
-                    let opening: Vec<_> = prepared.into_iter().map(|it| it.open()).collect();
+                    let opening: Vec<_> = prepared.into_iter().map(Prepared::open).collect();
                     let opened = opening
                         .into_iter()
                         .map(|it| it.greet().unwrap().server.clone());

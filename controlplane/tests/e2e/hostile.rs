@@ -29,7 +29,7 @@ const VIP: [u8; 4] = [10, 9, 0, 100];
 const IP: usize = 14;
 const L4: usize = IP + 20;
 
-/// Where IPv4 says that it is a fragment: those af_packet has its kernel put together, or keep.
+/// Where IPv4 says that it is a fragment: those `af_packet` has its kernel put together, or keep.
 const FRAGMENT: std::ops::Range<usize> = IP + 6..IP + 8;
 
 /// Fates that kernels also bring about of themselves, with what they ask and announce.
@@ -315,7 +315,7 @@ fn thousands_of_spoilt_frames_are_accounted_for_and_disturb_nobody() {
                     noise
                         .by_ref()
                         .take(usize::try_from(more).unwrap())
-                        .map(|it| it as u8),
+                        .map(|it| it.to_le_bytes()[0]),
                 );
                 frames.push(frame);
             }

@@ -9,9 +9,11 @@ use crate::{
     spread::assert_spread,
     testbed::{
         self, Testbed,
+        client::Connection,
         setup::Setup,
         signals::{say, start},
-        vip::SHOP,
+        vip::{SHOP, VIPS},
+        wait::{SOON, wait_until},
     },
 };
 
@@ -26,8 +28,13 @@ fn has(object: &Value, fields: &str) {
     }
 }
 
+fn words(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
+}
+
+/// What it says where it ends with this code.
 #[track_caller]
-fn refused(bed: &Testbed<'_>, arguments: &[&str], exit: i32) -> String {
+fn said(bed: &Testbed<'_>, arguments: &[&str], exit: i32) -> String {
     let output = bed.daemon.run_ctl(arguments);
     assert_eq!(output.status.code(), Some(exit), "{output:?}");
     String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
@@ -37,120 +44,116 @@ fn refused(bed: &Testbed<'_>, arguments: &[&str], exit: i32) -> String {
 fn the_verbs_that_look_say_what_is_so_in_text_and_json() {
     testbed::run(Setup::new().two_workers(), |bed| {
         let connection = bed.client(CLIENT).connect(SHOP);
-        let _bound = bed
-            .server("server-2")
-            .bind_source(SHOP, CLIENT, Options::new());
+        let server = bed.server("server-2");
+        let _bound = server.bind_source(SHOP, CLIENT, Options::new());
         assert_sticks(bed.client(CLIENT), SHOP, "server-2");
-
-        let status = bed.daemon.json(&["status"]);
-        has(
-            &status,
-            "version, uptime_ms, epoch, ready, workers, ports, tables, neighbours",
-        );
-        assert_eq!(
-            (&status["ready"], &status["affinity"]),
-            (&json!(true), &json!(true))
-        );
-        assert_eq!(status["workers"][1]["core"], 1);
-        assert_eq!(status["ports"][0]["device"], "net_af_packet0");
-        assert_eq!(
-            status["ports"][0]["addresses"],
-            json!(["10.9.0.2/24", "fd00:9::2/64"])
-        );
-        assert_eq!(status["tables"]["affinities"], 1);
-        let published = &status["tables"]["published_generation"];
-        assert_eq!(&status["workers"][0]["generation"], published);
-
-        let services = bed.daemon.json(&["service", "list"]);
-        assert_eq!(services.as_array().unwrap().len(), 5);
-        let shop = bed.daemon.json(&["service", "show", "shop"]);
-        has(
-            &shop,
-            "name, protocol, address, port, scheduler, forward, affinities, flows, backends",
-        );
-        assert_eq!(shop["backends"][1]["affinities"], 1);
-        assert!(refused(bed, &["service", "show", "shoe"], 1).contains("shoe"));
-
-        let backends = bed.daemon.json(&["backend", "list", "shop"]);
-        assert_eq!(backends.as_array().unwrap().len(), 3);
-        has(
-            &backends[0],
-            "service, name, address, port, weight, state, flows, affinities",
-        );
-
-        let affinity = bed.daemon.json(&["affinity", "show", "shop", CLIENT]);
-        let fields = "service, source, owner, state, created_ms_ago, last_hit_ms_ago, duration_ms, \
-                      remaining_ms, hits, flows, generation";
-        has(&affinity, fields);
-        assert_eq!(affinity["hits"], FLOWS);
-        assert_eq!(affinity["state"], "active");
-        let listed = bed.daemon.json(&["affinity", "list"]);
-        assert_eq!(listed[0]["generation"], affinity["generation"]);
-        for (filter, count) in [
-            (["--service", "shop"], 1),
-            (["--service", "game"], 0),
-            (["--backend", "server-2"], 1),
-            (["--backend", "server-1"], 0),
-            (["--source", "10.9.0.0/24"], 1),
-            (["--source", "10.9.1.0/24"], 0),
-            (["--state", "active"], 1),
-            (["--state", "suspended"], 0),
-            (["--expiring-within", "1h"], 1),
-            (["--expiring-within", "1s"], 0),
-        ] {
-            let listed = bed
-                .daemon
-                .json(&[&["affinity", "list"], &filter[..]].concat());
-            assert_eq!(listed.as_array().unwrap().len(), count, "{filter:?}");
-            let counted = bed
-                .daemon
-                .json(&[&["affinity", "count"], &filter[..]].concat());
-            assert_eq!(counted["total"], count, "{filter:?}");
-        }
-
-        let stats = bed.daemon.json(&["stats"]);
-        has(
-            &stats["workers"][0],
-            "core, received, held, fates, placed, steps",
-        );
-        assert!(
-            stats["ports"][0]["received_packets"].as_u64() > Some(0),
-            "{stats}"
-        );
-        assert_eq!(stats["outcomes"]["CREATED"], 1);
-        let flows = bed.daemon.json(&["flow", "list", "--source", CLIENT]);
-        let source = connection.local().to_string();
-        let mut flows = flows.as_array().unwrap().iter();
-        let flow = flows.find(|flow| flow["source"] == source).unwrap();
-        has(
-            flow,
-            "service, protocol, source, destination, backend, by, state, idle_ms, core",
-        );
-        assert_eq!(
-            (&flow["by"], &flow["state"]),
-            (&json!("scheduler"), &json!("established"))
-        );
-
-        for verb in [
-            "status",
-            "service list",
-            "service show shop",
-            "backend list",
-            "affinity list",
-            "affinity count",
-            "affinity show shop 10.9.0.1",
-            "flow list",
-            "stats",
-            "explain tcp 10.9.0.1 10.9.0.100:80",
-        ] {
-            let arguments: Vec<_> = verb.split(' ').collect();
-            let text = refused(bed, &arguments, 0);
-            assert!(
-                !text.is_empty() && !text.starts_with(['{', '[']),
-                "{verb}: {text}"
-            );
-        }
+        check_status(bed);
+        check_services(bed);
+        check_affinities(bed);
+        check_traffic(bed, &connection);
+        check_texts(bed);
     });
+}
+
+fn check_status(bed: &Testbed<'_>) {
+    let status = bed.daemon.json(&["status"]);
+    let fields = "version, uptime_ms, epoch, ready, workers, ports, tables, neighbours";
+    has(&status, fields);
+    assert_eq!(status["ready"], true);
+    assert_eq!(status["affinity"], true);
+    assert_eq!(status["workers"][1]["core"], 1);
+    assert_eq!(status["tables"]["affinities"], 1);
+    let port = &status["ports"][0];
+    assert_eq!(port["device"], "net_af_packet0");
+    let addresses = json!(["10.9.0.2/24", "fd00:9::2/64"]);
+    assert_eq!(port["addresses"], addresses);
+    wait_until("every worker to have seen the latest tables", SOON, || {
+        let status = bed.daemon.json(&["status"]);
+        let published = &status["tables"]["published_generation"];
+        let mut workers = status["workers"].as_array().unwrap().iter();
+        workers.all(|worker| worker["generation"] == *published)
+    });
+}
+
+fn check_services(bed: &Testbed<'_>) {
+    let services = bed.daemon.json(&["service", "list"]);
+    assert_eq!(services.as_array().unwrap().len(), VIPS.len());
+    let shop = bed.daemon.json(&["service", "show", "shop"]);
+    let fields = "name, protocol, address, port, scheduler, forward, affinities, flows, backends";
+    has(&shop, fields);
+    assert_eq!(shop["backends"][1]["affinities"], 1);
+    assert!(said(bed, &["service", "show", "shoe"], 1).contains("shoe"));
+
+    let backends = bed.daemon.json(&["backend", "list", "shop"]);
+    assert_eq!(backends.as_array().unwrap().len(), 3);
+    let fields = "service, name, address, port, weight, state, flows, affinities";
+    has(&backends[0], fields);
+}
+
+fn check_affinities(bed: &Testbed<'_>) {
+    let affinity = bed.daemon.json(&["affinity", "show", "shop", CLIENT]);
+    let fields = "service, source, owner, state, created_ms_ago, last_hit_ms_ago, duration_ms, \
+                  remaining_ms, hits, flows, generation";
+    has(&affinity, fields);
+    assert_eq!(affinity["hits"], FLOWS);
+    assert_eq!(affinity["state"], "active");
+    let listed = bed.daemon.json(&["affinity", "list"]);
+    assert_eq!(listed[0]["generation"], affinity["generation"]);
+    for (filter, count) in [
+        ("--service shop", 1),
+        ("--service game", 0),
+        ("--backend server-2", 1),
+        ("--backend server-1", 0),
+        ("--source 10.9.0.0/24", 1),
+        ("--source 10.9.1.0/24", 0),
+        ("--state active", 1),
+        ("--state suspended", 0),
+        ("--expiring-within 1h", 1),
+        ("--expiring-within 1s", 0),
+    ] {
+        let listed = bed.daemon.json(&words(&format!("affinity list {filter}")));
+        assert_eq!(listed.as_array().unwrap().len(), count, "{filter}");
+        let counted = bed.daemon.json(&words(&format!("affinity count {filter}")));
+        assert_eq!(counted["total"], count, "{filter}");
+    }
+}
+
+fn check_traffic(bed: &Testbed<'_>, connection: &Connection) {
+    let stats = bed.daemon.json(&["stats"]);
+    let fields = "core, received, held, fates, placed, steps";
+    has(&stats["workers"][0], fields);
+    let received = stats["ports"][0]["received_packets"].as_u64();
+    assert!(received > Some(0), "{stats}");
+    assert_eq!(stats["outcomes"]["CREATED"], 1);
+
+    let flows = bed.daemon.json(&["flow", "list", "--source", CLIENT]);
+    let source = connection.local().to_string();
+    let mut flows = flows.as_array().unwrap().iter();
+    let flow = flows.find(|flow| flow["source"] == source).unwrap();
+    let fields = "service, protocol, source, destination, backend, by, state, idle_ms, core";
+    has(flow, fields);
+    assert_eq!(flow["by"], "scheduler");
+    assert_eq!(flow["state"], "established");
+    assert_eq!(flow["backend"], connection.server);
+}
+
+fn check_texts(bed: &Testbed<'_>) {
+    for (verb, word) in [
+        ("status", "net_af_packet0"),
+        ("service list", "shop-tls"),
+        ("service show shop", "server-3"),
+        ("backend list", "game6"),
+        ("affinity list", CLIENT),
+        ("affinity count", "1"),
+        ("affinity show shop 10.9.0.1", "server-2"),
+        ("flow list", "established"),
+        ("stats", "forwarded"),
+        ("explain tcp 10.9.0.1 10.9.0.100:80", "server-2"),
+    ] {
+        let text = said(bed, &words(verb), 0);
+        assert!(!text.starts_with(['{', '[']), "{verb}: {text}");
+        assert!(text.contains(word), "{verb}: {text}");
+    }
 }
 
 #[test]
@@ -211,11 +214,11 @@ fn p3_an_operator_starts_extends_ends_and_flushes_for_anyone() {
         assert!(remaining_ms > Some(3_590_000), "{extended}");
 
         let conflict = ["--json", "affinity", "start", "shop", CLIENT, "server-2"];
-        assert!(refused(bed, &conflict, 1).contains("CONFLICT"));
+        assert!(said(bed, &conflict, 1).contains("CONFLICT"));
         let ended = affinity(&["end", "shop", CLIENT]);
         assert_eq!(ended["code"], "ENDED", "{ended}");
         assert_spread(&client.spread(SHOP, FLOWS));
-        let again = refused(bed, &["--json", "affinity", "end", "shop", CLIENT], 1);
+        let again = said(bed, &["--json", "affinity", "end", "shop", CLIENT], 1);
         assert!(again.contains("NOT_FOUND"), "{again}");
 
         for source in ["10.9.0.1", "10.9.0.3", "10.9.0.32/28"] {
@@ -224,7 +227,7 @@ fn p3_an_operator_starts_extends_ends_and_flushes_for_anyone() {
         assert_eq!(affinity(&["flush", "--source", "10.9.0.32/28"])["ended"], 1);
         assert_spread(&bed.client("10.9.0.33").spread(SHOP, FLOWS));
         assert_sticks(client, SHOP, "server-2");
-        refused(bed, &["affinity", "flush"], 2);
+        said(bed, &["affinity", "flush"], 2);
         assert_eq!(affinity(&["flush", "--all"])["ended"], 2);
         assert_eq!(affinity(&["list"]), json!([]));
     });

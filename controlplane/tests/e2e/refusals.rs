@@ -1,9 +1,12 @@
 //! What servers may say, and what they are told: outcomes over real gRPC, in text and in batches.
 
+use std::collections::HashSet;
+
 use tether_api::v1::{
-    EndRequest, ExtendRequest, Outcome, OutcomeCode, Signal, SignalBatch, StartRequest,
-    signal::Operation,
+    EndRequest, ExtendRequest, ListRequest, Outcome, OutcomeCode, Signal, SignalBatch,
+    StartRequest, signal::Operation,
 };
+use tether_client::Options;
 use tonic::Code;
 
 use crate::{
@@ -14,6 +17,7 @@ use crate::{
         setup::Setup,
         signals::{end, extend, say, signal, start, try_say},
         vip::{GAME, SHOP, SHOP6},
+        wait::{SOON, wait_until},
     },
 };
 
@@ -27,10 +31,6 @@ fn start_by(bed: &Testbed<'_>, server: &str, request: StartRequest) -> Outcome {
 #[track_caller]
 fn code_of_start(bed: &Testbed<'_>, server: &str, request: StartRequest) -> OutcomeCode {
     start_by(bed, server, request).code()
-}
-
-fn stale(generation: u64) -> Option<u64> {
-    Some(generation + 1)
 }
 
 #[test]
@@ -59,12 +59,12 @@ fn each_signal_has_the_outcome_of_the_contract() {
         assert_sticks(bed.client(CLIENT), SHOP, "server-1");
 
         let late = EndRequest {
-            generation: stale(created.generation),
+            generation: Some(created.generation + 1),
             ..end(SHOP, CLIENT)
         };
         assert_eq!(say(one, late).code(), OutcomeCode::Stale);
         let late = ExtendRequest {
-            generation: stale(created.generation),
+            generation: Some(created.generation + 1),
             ..extend(SHOP, CLIENT, 0)
         };
         assert_eq!(say(one, late).code(), OutcomeCode::Stale);
@@ -304,6 +304,63 @@ fn s7_a_new_life_of_a_server_ends_what_the_old_one_started() {
         assert_spread(&bed.client("10.9.0.1").spread(SHOP, 40));
         assert_sticks(bed.client("10.9.0.3"), SHOP, "server-1");
         assert_sticks(bed.client("10.9.0.4"), SHOP, "server-2");
+    });
+}
+
+#[test]
+fn s6_a_lost_session_ends_only_what_was_bound_to_it() {
+    testbed::run(Setup::new(), |bed| {
+        let place = 0;
+        let server = &bed.servers[place];
+        let bound = Options::new().bound_to_session();
+        for (source, options) in [("10.9.0.1", bound), ("10.9.0.3", Options::new())] {
+            let (affinity, _) = server.bind_source(SHOP, source, options);
+            drop(affinity.detach());
+        }
+        assert_sticks(bed.client("10.9.0.1"), SHOP, "server-1");
+        server.forget_tether();
+        wait_until("what was bound to the session to end", SOON, || {
+            bed.daemon.json(&["affinity", "count"])["total"] == 1
+        });
+        assert_spread(&bed.client("10.9.0.1").spread(SHOP, 40));
+        assert_sticks(bed.client("10.9.0.3"), SHOP, "server-1");
+    });
+}
+
+#[test]
+fn s9_a_server_lists_its_own_affinities_page_by_page() {
+    testbed::run(Setup::new(), |bed| {
+        for (server, source) in [
+            ("server-1", "10.9.0.1"),
+            ("server-2", "10.9.0.3"),
+            ("server-1", "10.9.0.4"),
+            ("server-1", "10.9.0.32/28"),
+        ] {
+            assert_eq!(
+                code_of_start(bed, server, start(SHOP, source)),
+                OutcomeCode::Created
+            );
+        }
+        let host = bed.server("server-1").host;
+        let list = |request: ListRequest| -> Vec<_> {
+            let entries = say(host, request).into_iter();
+            entries.map(|it| (it.source, it.cursor)).collect()
+        };
+        let all = list(ListRequest::default());
+        let sources: HashSet<_> = all.iter().map(|(source, _)| source.as_str()).collect();
+        assert_eq!(
+            sources,
+            HashSet::from(["10.9.0.1", "10.9.0.4", "10.9.0.32/28"])
+        );
+        let page = |after: &str, limit| ListRequest {
+            after: after.into(),
+            limit,
+            ..ListRequest::default()
+        };
+        let first = list(page("", 2));
+        let rest = list(page(&first[1].1, 0));
+        assert_eq!([first, rest].concat(), all);
+        assert!(say(&bed.network.client, ListRequest::default()).is_empty());
     });
 }
 

@@ -24,12 +24,8 @@ fn flows_are_spread_over_two_workers_and_their_counters_add_up() {
             .collect();
         assert_spread(&spread);
 
-        let stats = bed.daemon.check_accounts();
-        let placed: Vec<_> = stats
-            .workers
-            .iter()
-            .map(|it| it.placed["scheduler"])
-            .collect();
+        let workers = bed.daemon.check_accounts().workers;
+        let placed: Vec<_> = workers.iter().map(|it| it.placed["scheduler"]).collect();
         assert_eq!(placed.len(), 2);
         assert_eq!(placed.iter().sum::<u64>(), FLOWS, "{placed:?}");
         assert!(placed.iter().all(|flows| *flows > FLOWS / 6), "{placed:?}");

@@ -191,13 +191,6 @@ impl Connection {
         })?;
         Ok(back)
     }
-
-    /// Waits at most so long for what `try_echo` waits for.
-    pub fn set_patience(&self, patience: Duration) {
-        let stream = self.stream.get_ref();
-        stream.set_read_timeout(Some(patience)).unwrap();
-        stream.set_write_timeout(Some(patience)).unwrap();
-    }
 }
 
 impl Drop for Connection {

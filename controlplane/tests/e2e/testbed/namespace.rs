@@ -7,7 +7,7 @@ use std::{
     panic,
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
-    thread::{self, JoinHandle},
+    thread,
 };
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -92,11 +92,6 @@ impl Namespace {
         })
     }
 
-    /// Starts a thread here.
-    pub fn spawn(&self, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-        self.inside(|| thread::spawn(work))
-    }
-
     fn enter(&self) {
         let file = File::open(self.path()).unwrap();
         let kind = Some(LinkNameSpaceType::Network);
@@ -124,17 +119,23 @@ pub fn prefix(number: u32) -> String {
     format!("tt{}x{number}", process::id())
 }
 
-/// Deletes the namespaces of testbeds whose process was killed.
+/// Deletes what testbeds have left whose process was killed: namespaces and directories.
 pub fn sweep() {
-    let Ok(entries) = fs::read_dir(NAMESPACES) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if owner(&name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            drop(Namespace { name });
-        }
+    for name in orphans(Path::new(NAMESPACES)) {
+        drop(Namespace { name });
     }
+    let temporary = std::env::temp_dir();
+    for name in orphans(&temporary) {
+        drop(fs::remove_dir_all(temporary.join(name)));
+    }
+}
+
+fn orphans(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_orphan =
+        |name: &String| owner(name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+    names.filter(is_orphan).collect()
 }
 
 fn owner(name: &str) -> Option<u32> {

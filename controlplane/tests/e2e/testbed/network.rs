@@ -9,9 +9,9 @@
 //! The forwarder's end of `data` belongs to DPDK: its kernel has no address there. Servers have the
 //! VIPs on their loopback, do not answer ARP for them, and answer clients directly (DSR).
 
-use super::namespace::{Namespace, prefix};
+use super::namespace::Namespace;
 
-/// Addresses of the client: some in 10.9.0.32/28 and fd00:9::1:0/112, some not.
+/// Addresses of the client: some in 10.9.0.32/28 and `fd00:9::1:0/112`, some not.
 const CLIENT: &[&str] = &[
     "10.9.0.1/24",
     "10.9.0.3/24",
@@ -43,8 +43,7 @@ pub struct Network {
 
 impl Network {
     /// A client, the forwarder and so many servers.
-    pub fn create(number: u32, servers: usize) -> Self {
-        let prefix = prefix(number);
+    pub fn create(prefix: &str, servers: usize) -> Self {
         let host = |name: &str| Namespace::create(format!("{prefix}-{name}"));
         let network = Self {
             client: host("client"),

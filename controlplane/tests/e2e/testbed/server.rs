@@ -6,7 +6,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -54,7 +54,7 @@ pub struct Server<'a> {
     shared: Arc<Shared>,
     listeners: Vec<TcpListener>,
     threads: Vec<JoinHandle<()>>,
-    tether: OnceLock<Client>,
+    tether: Mutex<Option<Client>>,
 }
 
 impl fmt::Debug for Server<'_> {
@@ -76,7 +76,7 @@ impl<'a> Server<'a> {
             shared,
             listeners: Vec::new(),
             threads: Vec::new(),
-            tether: OnceLock::new(),
+            tether: Mutex::new(None),
         };
         for vip in VIPS {
             match vip.protocol {
@@ -115,12 +115,15 @@ impl<'a> Server<'a> {
     }
 
     /// The library, on this host.
-    pub fn tether(&self) -> &Client {
-        self.tether.get_or_init(|| {
-            self.host
-                .inside(|| Client::builder(FORWARDER).connect())
-                .unwrap()
-        })
+    pub fn tether(&self) -> Client {
+        let connect = || self.host.inside(|| Client::builder(FORWARDER).connect());
+        let mut tether = self.tether.lock().unwrap();
+        tether.get_or_insert_with(|| connect().unwrap()).clone()
+    }
+
+    /// Leaves the forwarder without a word; guards must be gone or detached.
+    pub fn forget_tether(&self) {
+        self.tether.lock().unwrap().take();
     }
 
     /// Starts an affinity with the client of a flow, from what the accepted socket says alone.
@@ -173,7 +176,7 @@ impl<'a> Server<'a> {
             drop(thread.join());
         }
         self.shared.accepted().clear();
-        self.tether.take();
+        self.forget_tether();
     }
 }
 

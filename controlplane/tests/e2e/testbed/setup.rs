@@ -23,7 +23,6 @@ pub struct Setup {
     affinity: String,
     health: bool,
     limits: String,
-    state: bool,
 }
 
 impl Setup {
@@ -38,7 +37,6 @@ impl Setup {
             affinity: String::new(),
             health: false,
             limits: String::new(),
-            state: false,
         }
     }
 
@@ -89,24 +87,11 @@ impl Setup {
         }
     }
 
-    /// A journal, so that affinities survive a restart.
-    pub fn state(self) -> Self {
-        Self {
-            state: true,
-            ..self
-        }
-    }
-
     /// The configuration file, for a daemon that keeps its files in `directory`.
     pub fn toml(&self, directory: &Path) -> String {
         let directory = directory.display();
         let cores: Vec<_> = (0..self.workers).collect();
         let (device, vdev) = self.device();
-        let state = if self.state {
-            format!("state = \"{directory}/state\"\n")
-        } else {
-            String::new()
-        };
         let mut text = format!(
             r#"[dpdk]
 args = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix=tether", "--vdev={vdev}"]
@@ -125,7 +110,7 @@ signal = "10.8.0.2:7470"
 auth = "address"
 operator = "{directory}/operator.sock"
 metrics = "10.8.0.2:9470"
-{state}
+
 [limits]
 {}"#,
             self.flows, self.limits

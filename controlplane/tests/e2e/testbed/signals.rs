@@ -1,8 +1,8 @@
 //! Signals without the library: unary calls in text, batches of bytes.
 
 use tether_api::v1::{
-    CompactOutcome, EndRequest, ExtendRequest, Outcome, Signal, SignalBatch, StartRequest,
-    affinity_client::AffinityClient,
+    AffinityEntry, CompactOutcome, EndRequest, ExtendRequest, ListRequest, Outcome, Signal,
+    SignalBatch, StartRequest, affinity_client::AffinityClient,
 };
 use tonic::{Status, transport::Channel};
 
@@ -63,6 +63,19 @@ impl Say for EndRequest {
     type Answer = Outcome;
     async fn say(self, to: &mut AffinityClient<Channel>) -> Result<Outcome, Status> {
         Ok(to.end(self).await?.into_inner())
+    }
+}
+
+/// All entries.
+impl Say for ListRequest {
+    type Answer = Vec<AffinityEntry>;
+    async fn say(self, to: &mut AffinityClient<Channel>) -> Result<Self::Answer, Status> {
+        let mut stream = to.list(self).await?.into_inner();
+        let mut entries = Vec::new();
+        while let Some(entry) = stream.message().await? {
+            entries.push(entry);
+        }
+        Ok(entries)
     }
 }
 
