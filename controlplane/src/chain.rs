@@ -50,10 +50,10 @@ impl Chains {
         }
     }
 
-    /// Takes a number out of its chain; nothing where it is in none.
-    pub(crate) fn remove(&mut self, number: u32) {
+    /// Takes a number out of its chain; false where it is in none.
+    pub(crate) fn remove(&mut self, number: u32) -> bool {
         let Some(link) = self.links.get_mut(number as usize) else {
-            return;
+            return false;
         };
         let Link {
             chain,
@@ -61,7 +61,7 @@ impl Chains {
             next,
         } = std::mem::replace(link, FREE);
         if chain == NONE {
-            return;
+            return false;
         }
         match previous {
             NONE => self.heads[chain as usize] = next,
@@ -70,6 +70,7 @@ impl Chains {
         if next != NONE {
             self.links[next as usize].previous = previous;
         }
+        true
     }
 
     /// The number at the front of a chain.
@@ -105,7 +106,8 @@ mod tests {
             let mut chains = Chains::default();
             let mut lists = vec![Vec::new(); 4];
             for (chain, number, push) in steps {
-                chains.remove(number);
+                let was_in = lists.iter().any(|list| list.contains(&number));
+                prop_assert_eq!(chains.remove(number), was_in);
                 for list in &mut lists {
                     list.retain(|it: &u32| *it != number);
                 }

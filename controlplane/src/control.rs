@@ -14,6 +14,8 @@ mod reload;
 mod scan;
 mod signals;
 mod start;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use answer::Answer;
 pub(crate) use inquiry::{Inquiry, Ticket};

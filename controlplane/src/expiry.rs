@@ -22,6 +22,8 @@ const LEVELS: u32 = 3;
 #[derive(Clone, Debug)]
 pub struct Wheel {
     places: Chains,
+    /// How many cells are in a place.
+    waiting: usize,
     // Invariant: everything due before this tick has been asked.
     tick: u64,
 }
@@ -32,6 +34,7 @@ impl Wheel {
     pub fn new(now: Millis) -> Self {
         Self {
             places: Chains::default(),
+            waiting: 0,
             tick: now.0 / TICK_MS,
         }
     }
@@ -41,12 +44,13 @@ impl Wheel {
         if deadline != Millis::NEVER {
             let place = self.place(deadline.0.div_ceil(TICK_MS));
             self.places.push(place, cell);
+            self.waiting += 1;
         }
     }
 
     /// Asks for `cell` no more.
     pub fn remove(&mut self, cell: u32) {
-        self.places.remove(cell);
+        self.waiting -= usize::from(self.places.remove(cell));
     }
 
     /// Asks all that have come due by `now`, but `at_most` of them; the others next time. `expire`
@@ -58,14 +62,14 @@ impl Wheel {
         mut expire: impl FnMut(u32) -> Result<(), Millis>,
     ) -> usize {
         let (mut left, mut collected) = (at_most, 0);
-        while self.tick <= now.0 / TICK_MS {
+        while self.waiting > 0 && self.tick <= now.0 / TICK_MS {
             for place in due(self.tick) {
                 while let Some(cell) = self.places.first(place) {
                     if left == 0 {
                         return collected;
                     }
                     left -= 1;
-                    self.places.remove(cell);
+                    self.remove(cell);
                     match expire(cell) {
                         Ok(()) => collected += 1,
                         Err(later) => self.insert(cell, later.max(now + 1)),
@@ -73,6 +77,9 @@ impl Wheel {
                 }
             }
             self.tick += 1;
+        }
+        if self.waiting == 0 {
+            self.tick = self.tick.max(now.0 / TICK_MS);
         }
         collected
     }

@@ -19,12 +19,14 @@ mod registry;
 pub use backend::{Backend, Boot, Boots};
 pub use bucket::Bucket;
 pub use change::{Change, State};
+#[cfg(test)]
+pub(crate) use duration::extension;
 pub(crate) use plan::stored;
 pub use plan::{Plan, plan};
 pub use record::{KINDS, Kind, Record, Records};
 pub use registry::{NoPlace, Registry, Removed, Service};
 
-use crate::config::Limits;
+use crate::{config::Limits, publish::cells};
 use std::hash::{BuildHasher, RandomState};
 
 /// All that the control thread knows.
@@ -54,7 +56,7 @@ impl Master {
             affinity: true,
             limits,
             registry,
-            records: Records::default(),
+            records: Records::with_capacity(cells(&limits)),
         }
     }
 }

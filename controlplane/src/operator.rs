@@ -61,7 +61,7 @@ fn begin(
         }
         Request::AffinityFlush(filter) => return scan(control, &filter, Act::Flush(lines, 0)),
         Request::Explain(packet) => return explain::begin(control, &packet, lines, now),
-        Request::FlowList(filter) => return flows::begin(control, &filter, lines),
+        Request::FlowList(filter) => return flows::begin(control, &filter, lines, now),
         Request::Status => Payload::Status(forwarder::status(control, now)),
         Request::Stats => Payload::Stats(forwarder::stats(control, now)),
         Request::ServiceList => {

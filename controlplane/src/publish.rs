@@ -24,6 +24,26 @@ pub fn unsupported(config: &Config) -> Vec<String> {
     config.services.iter().flat_map(unsupported_by).collect()
 }
 
+/// Keys that are read but have no effect in this version: to warn of, nothing is done wrong.
+#[must_use]
+pub fn without_effect(config: &Config) -> Vec<String> {
+    let taps = config.ports.iter().filter(|port| port.kernel.is_some());
+    let taps = taps.map(|port| {
+        format!(
+            "port {}: `kernel` has no effect in this version: frames that are not for Tether are dropped",
+            port.device
+        )
+    });
+    let state = config.control.state.as_ref().map(|_| {
+        "control: `state` has no effect in this version: affinities live in memory and end with the daemon"
+            .to_owned()
+    });
+    let audit = config.control.audit.as_ref().map(|_| {
+        "control: `audit` has no effect in this version: no audit log is written".to_owned()
+    });
+    taps.chain(state).chain(audit).collect()
+}
+
 fn unsupported_by(service: &config::Service) -> Vec<String> {
     let name = &service.name;
     let mut found = Vec::new();

@@ -27,6 +27,7 @@ pub use error::StartError;
 use crate::{command::Command, config::Config};
 use crossbeam_channel::{Receiver, Sender};
 use reload::Reloader;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -107,6 +108,7 @@ impl Server {
         file: PathBuf,
         queue: Sender<Command>,
     ) -> Result<Self, StartError> {
+        raise_file_limit();
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -226,6 +228,22 @@ impl Caught {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
+    }
+}
+
+/// Each connection and each probe takes a file descriptor; 1024 is what a process starts with, and
+/// more is its own to ask for up to the hard limit (getrlimit(2)).
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        log::debug!(
+            "the limit of open files stays at {:?}: {error}",
+            limit.current
+        );
     }
 }
 

@@ -187,7 +187,7 @@ const DRIVER_RINGS: u32 = 6144;
 
 /// Buffers of a port's pool, for as many workers as it has queues. Each worker can have out at once:
 /// both its queues full, the driver's rings full, its cache full, one burst in its hands and one on
-/// the way out, and every frame that it may hold for a neighbour. 8960 at present, 21 MB.
+/// the way out, and every frame that it may hold for a neighbour. 8768 at present, 21 MB.
 fn buffers(queues: u16) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
     const OWN: u32 = (2 * BURST + HELD) as u32;

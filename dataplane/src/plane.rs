@@ -5,6 +5,7 @@ use crate::{
     clock::Millis,
     counters::{Counters, CountersView},
     rcu::{self, Generation, Limbo, Published, Publisher, Reader, Retired},
+    sync::Arc,
     tables::{
         Tables, TablesError, TablesSpec,
         affinity::{AffinityTable, AffinityWriter, affinities},
@@ -12,10 +13,7 @@ use crate::{
     },
 };
 use crossbeam_queue::ArrayQueue;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use crate::inspect::{Answer, FlowFilter, FlowView, Question};
 

@@ -58,6 +58,14 @@ pub enum TablesError {
         /// The limit.
         limit: usize,
     },
+    /// Other ports than the workers were started with.
+    #[error("{now} ports instead of {before}: workers keep their ports; restart to change them")]
+    PortsChanged {
+        /// How many there are.
+        before: usize,
+        /// How many there would be.
+        now: usize,
+    },
 }
 
 /// What is published.
@@ -74,6 +82,7 @@ impl Tables {
     /// backends have not changed.
     pub fn build(spec: &TablesSpec, before: Option<&Tables>) -> Result<Self, TablesError> {
         check_limits(spec)?;
+        check_ports(spec, before)?;
         let vips = spec.services.iter().map(|service| service.address);
         let mut neighbours = Neighbours::default();
         let mut stations = Stations::new(&spec.ports, vips, &mut neighbours);
@@ -127,6 +136,15 @@ fn check_limits(spec: &TablesSpec) -> Result<(), TablesError> {
         below("backends", backend.id.index(), limits::BACKENDS)?;
     }
     Ok(())
+}
+
+/// Workers index the ports of tables by their own.
+fn check_ports(spec: &TablesSpec, before: Option<&Tables>) -> Result<(), TablesError> {
+    let now = spec.ports.len();
+    match before.map(|before| before.stations.len()) {
+        Some(before) if before != now => Err(TablesError::PortsChanged { before, now }),
+        _ => Ok(()),
+    }
 }
 
 fn place_backends(

@@ -12,10 +12,11 @@ use crate::{
     plane::{Desk, Seat},
     port::{Burst, Port},
     rcu::{Published, Reader},
+    sync::Arc,
     tables::{Tables, affinity::AffinityTable},
 };
 use housekeeping::Housekeeping;
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 /// What a worker does while nothing arrives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

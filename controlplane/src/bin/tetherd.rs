@@ -1,12 +1,9 @@
 //! `tetherd`: arguments → configuration → ports → control and workers → the end.
 
 use clap::Parser;
-use std::{
-    error::Error,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::{path::PathBuf, process::ExitCode};
 use tether_controlplane::{
     config::{Config, Problems},
     control::Control,
@@ -37,13 +34,11 @@ fn main() -> ExitCode {
         return check(&arguments);
     }
     log_to_stderr(arguments.log.as_deref());
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "tetherd: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run(arguments) else {
+        return ExitCode::SUCCESS;
+    };
+    let _ = writeln!(io::stderr(), "tetherd: {error}");
+    ExitCode::FAILURE
 }
 
 fn log_to_stderr(filter: Option<&str>) {
@@ -60,7 +55,12 @@ fn log_to_stderr(filter: Option<&str>) {
 /// Exit 0: the file can be run; 2: it cannot, and standard output says why.
 fn check(arguments: &Arguments) -> ExitCode {
     let problems = match Config::load(&arguments.config) {
-        Ok(config) => publish::unsupported(&config).join("\n"),
+        Ok(config) => {
+            for warning in publish::without_effect(&config) {
+                let _ = writeln!(io::stdout(), "warning: {warning}");
+            }
+            publish::unsupported(&config).join("\n")
+        }
         Err(problems) => problems.to_string(),
     };
     if problems.is_empty() {
@@ -74,6 +74,9 @@ fn check(arguments: &Arguments) -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let file = arguments.config;
     let config = Config::load(&file).map_err(|problems| advised(&problems))?;
+    for warning in publish::without_effect(&config) {
+        log::warn!("{warning}");
+    }
     let listeners = Listeners::bind(&config)?;
     let cores = Cores::divide(&config.workers.cores)?;
     cores.keep_off()?;
@@ -95,6 +98,6 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 
 /// What is wrong, and on the last line what to do.
 fn advised(problems: &Problems) -> String {
-    let (pretty, count) = (problems.pretty(), problems.count());
-    format!("not started\n{pretty}\ncorrect these {count} until `tetherd --check` says ok")
+    let pretty = problems.pretty();
+    format!("not started\n{pretty}\ncorrect the above until `tetherd --check` says ok")
 }

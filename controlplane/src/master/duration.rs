@@ -47,7 +47,7 @@ pub(super) fn deadline(now: Millis, duration_ms: Option<u64>, remaining_ms: u64)
 /// How packets extend an affinity: how far ahead of now (0: not at all), and never beyond what
 /// (contract rules T2 and T4).
 #[must_use]
-pub(super) fn extension(policy: &AffinityPolicy, record: &Record) -> (u32, Option<Millis>) {
+pub(crate) fn extension(policy: &AffinityPolicy, record: &Record) -> (u32, Option<Millis>) {
     let duration_ms = match policy.refresh {
         Refresh::Never => 0,
         Refresh::Packet | Refresh::Connection => record.duration_ms.unwrap_or(0),

@@ -22,6 +22,8 @@ pub(crate) struct Explaining {
     asked: Vec<Ticket>,
     since: Millis,
     flow: Option<FlowView>,
+    /// Whether a worker has too much to answer already.
+    is_unasked: bool,
 }
 
 pub(super) fn begin(
@@ -47,8 +49,10 @@ pub(super) fn begin(
         };
         Inquiry::ask(inquiry, writer, worker, question)
     });
+    let asked: Vec<_> = asked.collect();
     Ok(Answer::Explaining(Explaining {
-        asked: asked.collect(),
+        is_unasked: asked.len() < workers,
+        asked,
         lines,
         packet,
         since: now,
@@ -126,7 +130,7 @@ impl Explaining {
             Some(flow) => by_flow(control, &decided, &flow, now),
             None => by_tables(control, &decided, self.packet.without, now),
         };
-        if !self.asked.is_empty() {
+        if self.is_unasked || !self.asked.is_empty() {
             explanation
                 .reason
                 .push_str("; a worker did not answer, it may know a flow");

@@ -37,7 +37,9 @@ pub(crate) struct Flows {
     found: VecDeque<Flow>,
     worker: usize,
     cursor: usize,
-    asked: Option<(Ticket, Millis)>,
+    asked: Option<Ticket>,
+    /// When the worker was last heard of.
+    since: Millis,
     told: u64,
 }
 
@@ -45,6 +47,7 @@ pub(super) fn begin(
     control: &Control,
     filter: &operator::FlowFilter,
     lines: Lines,
+    now: Millis,
 ) -> Result<Answer, Refused> {
     let service = match &filter.service {
         Some(name) => Some(service_named(control, name)?),
@@ -67,6 +70,7 @@ pub(super) fn begin(
         worker: 0,
         cursor: 0,
         asked: None,
+        since: now,
         told: 0,
     }))
 }
@@ -89,23 +93,26 @@ impl Flows {
             Ok(()) => {}
             Err(TrySendError::Full(())) => return Some(Answer::Flows(self)),
             Err(TrySendError::Closed(())) => {
-                if let Some((ticket, _)) = self.asked {
+                if let Some(ticket) = self.asked {
                     control.inquiry.forget(ticket);
                 }
                 return None;
             }
         }
-        match self.asked {
-            Some((ticket, since)) => Some(self.hear(control, ticket, since, now)),
-            None if self.worker == control.inquiry.workers() => {
-                let end = Response::End(End { entries: self.told });
-                Some(Answer::Line(self.lines, Box::new(end)))
-            }
-            None => {
-                self.asked = self.ask(control).map(|ticket| (ticket, now));
-                Some(Answer::Flows(self))
-            }
+        if let Some(answer) = self.asked.and_then(|it| control.inquiry.take(it)) {
+            self.hear(control, answer);
+            self.since = now;
+            return Some(Answer::Flows(self));
         }
+        if self.worker == control.inquiry.workers() {
+            let end = Response::End(End { entries: self.told });
+            return Some(Answer::Line(self.lines, Box::new(end)));
+        }
+        if now.since(self.since) >= PATIENCE_MS {
+            return Some(self.give_up(control));
+        }
+        self.asked = self.asked.or_else(|| self.ask(control));
+        Some(Answer::Flows(self))
     }
 
     fn tell(&mut self) -> Result<(), TrySendError<()>> {
@@ -133,26 +140,26 @@ impl Flows {
         Inquiry::ask(inquiry, writer, self.worker, question)
     }
 
-    fn hear(mut self, control: &mut Control, ticket: Ticket, since: Millis, now: Millis) -> Answer {
-        match control.inquiry.take(ticket) {
-            Some(Found::Flows { flows, next }) => {
-                let wanted = flows.iter().filter(|it| self.wants(it));
-                let rows: VecDeque<_> = wanted.map(|it| row(control, self.worker, it)).collect();
-                self.found = rows;
-                self.asked = None;
-                self.worker += usize::from(next.is_none());
-                self.cursor = next.unwrap_or(0);
-                Answer::Flows(self)
-            }
-            Some(Found::Flow(_)) | None if now.since(since) < PATIENCE_MS => Answer::Flows(self),
-            Some(Found::Flow(_)) | None => {
-                control.inquiry.forget(ticket);
-                let core = forwarder::core(control, self.worker);
-                let message = format!("the worker on core {core} does not answer");
-                let hint = "tetherctl status shows which workers are reporting".to_owned();
-                Answer::error(self.lines, message, Some(hint))
-            }
+    fn hear(&mut self, control: &Control, answer: Found) {
+        self.asked = None;
+        let Found::Flows { flows, next } = answer else {
+            return;
+        };
+        let wanted = flows.iter().filter(|it| self.wants(it));
+        let rows: VecDeque<_> = wanted.map(|it| row(control, self.worker, it)).collect();
+        self.found = rows;
+        self.worker += usize::from(next.is_none());
+        self.cursor = next.unwrap_or(0);
+    }
+
+    fn give_up(self, control: &mut Control) -> Answer {
+        if let Some(ticket) = self.asked {
+            control.inquiry.forget(ticket);
         }
+        let core = forwarder::core(control, self.worker);
+        let message = format!("the worker on core {core} does not answer");
+        let hint = "tetherctl status shows which workers are reporting".to_owned();
+        Answer::error(self.lines, message, Some(hint))
     }
 
     fn wants(&self, flow: &FlowView) -> bool {

@@ -17,7 +17,14 @@
 
 mod ack;
 mod affinity;
+mod hostile;
+mod link;
+mod operator;
+mod owner;
+mod process;
+mod reflection;
 mod refusals;
 mod spread;
 mod testbed;
 mod time;
+mod workers;

@@ -45,7 +45,7 @@ pub fn run(setup: Setup, test: impl FnOnce(&mut Testbed<'_>)) {
     must_be_root();
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     namespace::sweep();
-    let network = Network::create(NUMBER.fetch_add(1, Ordering::Relaxed), setup.servers);
+    let network = Network::create(NUMBER.fetch_add(1, Ordering::Relaxed), setup.server_count());
     let directory = TempDir::with_prefix("tether-e2e-").unwrap();
     let servers = (1..).zip(&network.servers);
     let mut bed = Testbed {
@@ -77,6 +77,12 @@ impl Testbed<'_> {
             host: &self.network.client,
             address: address.parse().unwrap(),
         }
+    }
+
+    /// Starts the server in this place again: on the same host, by the same name.
+    pub fn restart_server(&mut self, place: usize) {
+        let Server { name, host, .. } = &self.servers[place];
+        self.servers[place] = Server::start(name.clone(), *host);
     }
 
     /// The server of this name.

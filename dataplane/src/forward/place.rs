@@ -24,9 +24,6 @@ use crate::{
 };
 use arrayvec::ArrayVec;
 
-/// Affinities shorter than this are looked at with every packet, in milliseconds.
-const SHORT_MS: u32 = 120_000;
-
 /// How long a flow of a backend that was removed is remembered, in seconds: as long as its packets may
 /// have to be dropped.
 const REMOVED_S: u32 = 60;
@@ -162,7 +159,7 @@ fn choose<F, K: PathKey>(
 }
 
 fn by_affinity(hit: Hit, service: &Service, affinities: &AffinityTable) -> Choice {
-    let short = affinities.cell(hit.cell).duration_ms() < SHORT_MS;
+    let short = affinities.cell(hit.cell).is_short();
     let placement = match service.spec.refresh {
         Refresh::Packet if short => Placement::AffinityRefreshedOften,
         Refresh::Packet => Placement::AffinityRefreshed,

@@ -14,8 +14,9 @@ const SIZES: [usize; 7] = [1021, 4093, 16_381, 65_521, 262_139, 1_048_573, 4_194
 const SLOTS_PER_BACKEND: usize = 100;
 
 /// One backend's way through the table.
-struct Walk {
+struct Walk<'a> {
     id: BackendId,
+    name: &'a str,
     at: usize,
     skip: usize,
     /// Slots that it is behind its share, in units of the largest weight.
@@ -29,8 +30,8 @@ pub(crate) fn fill(candidates: &[&Candidate]) -> Box<[BackendId]> {
         return Box::default();
     };
     let size = size_for(candidates.len());
-    let mut walks: Vec<Walk> = candidates.iter().map(|it| walk(it, size)).collect();
-    walks.sort_by_key(|walk| walk.id);
+    let mut walks: Vec<Walk<'_>> = candidates.iter().map(|it| walk(it, size)).collect();
+    walks.sort_by_key(|walk| walk.name);
     let mut slots: Vec<Option<BackendId>> = vec![None; size];
     let mut filled = 0;
     while filled < size {
@@ -59,9 +60,10 @@ fn size_for(backends: usize) -> usize {
         .unwrap_or(largest)
 }
 
-fn walk(candidate: &Candidate, size: usize) -> Walk {
+fn walk(candidate: &Candidate, size: usize) -> Walk<'_> {
     Walk {
         id: candidate.id,
+        name: &candidate.name,
         at: remainder(hash(&candidate.name, 0), size),
         skip: 1 + remainder(hash(&candidate.name, 1), size - 1),
         credit: 0,
@@ -110,6 +112,13 @@ mod tests {
             let share = slots.iter().filter(|it| it == name).count();
             assert!(share.abs_diff(slots.len() / 10) <= slots.len() / 100);
         }
+    }
+
+    #[test]
+    fn places_in_a_list_do_not_matter() {
+        let names = ["a", "b", "c", "d", "e"];
+        let backwards: Vec<&str> = names.iter().rev().copied().collect();
+        assert!(table(&names) == table(&backwards));
     }
 
     #[test]

@@ -11,6 +11,8 @@
 pub(crate) mod cell;
 pub(crate) mod directory;
 pub(crate) mod family;
+#[cfg(test)]
+mod model;
 pub(crate) mod source;
 mod writer;
 
@@ -209,9 +211,11 @@ pub(crate) fn affinities(
         v4: Arc::clone(v4.directory()),
         v6: Arc::clone(v6.directory()),
         keys,
-        cells: (0..capacity).map(|_| Cell::new()).collect(),
+        cells: (0..capacity + limits::LEAVING_AFFINITIES)
+            .map(|_| Cell::new())
+            .collect(),
         ranks: (0..limits::SERVICES).map(|_| ServiceRanks::new()).collect(),
     });
-    let writer = AffinityWriter::new(Arc::clone(&table), domain, v4, v6);
+    let writer = AffinityWriter::new(Arc::clone(&table), domain, capacity, v4, v6);
     (table, writer)
 }

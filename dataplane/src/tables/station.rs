@@ -99,6 +99,11 @@ impl Stations {
         &self.ports[port.index()]
     }
 
+    /// How many ports there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ports.len()
+    }
+
     /// One port's place, with what all ports answer for.
     pub(crate) fn on(&self, port: PortId) -> PortStation<'_> {
         PortStation {
@@ -165,5 +170,21 @@ pub(crate) fn same_subnet(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
         (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()) & mask4(prefix) == 0,
         (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()) & mask6(prefix) == 0,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_longer_than_an_address_is_a_whole_one() {
+        let ip = |text: &str| text.parse().unwrap();
+        for prefix in [128, 129, 255] {
+            assert!(same_subnet(ip("fd00::1"), ip("fd00::1"), prefix));
+            assert!(!same_subnet(ip("fd00::1"), ip("fd00::2"), prefix));
+            assert!(same_subnet(ip("10.0.0.1"), ip("10.0.0.1"), prefix));
+            assert!(!same_subnet(ip("10.0.0.1"), ip("10.0.0.2"), prefix));
+        }
     }
 }

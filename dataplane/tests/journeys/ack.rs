@@ -189,3 +189,18 @@ fn what_waits_for_workers_is_given_back() {
     world.writer.reclaim();
     assert_eq!(world.writer.affinities().waiting(), 0);
 }
+
+#[test]
+fn tables_for_other_ports_are_refused_and_change_nothing() {
+    let mut world = World::new();
+    for ports in [1, 3] {
+        let mut spec = world.spec.clone();
+        let port = spec.ports[0].clone();
+        spec.ports.resize(ports, port);
+        spec.backends.clear();
+        let refused = world.writer.set_tables(&spec).unwrap_err();
+        assert!(refused.to_string().contains("restart"), "{refused}");
+        world.writer.publish();
+        assert!(world.receiver(&flow(1).syn()).is_some());
+    }
+}

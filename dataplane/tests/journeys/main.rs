@@ -4,6 +4,8 @@
 //! shares no code with the data plane. What a step must do is a frame in, frames out, and exactly
 //! the counters that moved.
 
+#![cfg(test)]
+
 mod ack;
 mod announce;
 mod fates;

@@ -17,14 +17,14 @@ pub struct Card {
 }
 
 impl Card {
-    /// The `data` interface of this host.
-    pub fn of(host: &Namespace) -> Self {
+    /// An interface of this host.
+    pub fn of(host: &Namespace, interface: &str) -> Self {
         host.inside(|| {
             let kind = SockType::Raw;
             let socket = socket(AddressFamily::Packet, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
             let mut interfaces = getifaddrs()
                 .unwrap()
-                .filter(|it| it.interface_name == "data");
+                .filter(|it| it.interface_name == interface);
             let address = interfaces.find_map(|it| it.address?.as_link_addr().copied());
             Self {
                 socket,

@@ -49,6 +49,13 @@ impl Namespace {
         assert!(status.success(), "ip -n {}: {commands}", self.name);
     }
 
+    /// What `ip` says here.
+    pub fn ip_output(&self, arguments: &[&str]) -> String {
+        let mut ip = Command::new("ip");
+        let output = ip.args(["-n", &self.name]).args(arguments).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    }
+
     /// Sets a sysctl below `net`, its name written with slashes.
     pub fn set(&self, sysctl: &str, value: &str) {
         let path = Path::new("/proc/sys/net").join(sysctl);

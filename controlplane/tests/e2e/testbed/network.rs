@@ -38,7 +38,7 @@ pub struct Network {
     pub forwarder: Namespace,
     pub servers: Vec<Namespace>,
     // After the hosts: the last namespace of a pair deletes the pair.
-    switch: Namespace,
+    pub switch: Namespace,
 }
 
 impl Network {

@@ -15,8 +15,9 @@ pub enum Driver {
 /// What a testbed is to be.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    pub servers: usize,
+    servers: usize,
     workers: usize,
+    flows: usize,
     driver: Driver,
     scheduler: &'static str,
     affinity: String,
@@ -31,6 +32,7 @@ impl Setup {
         Self {
             servers: 3,
             workers: 1,
+            flows: 65_536,
             driver: Driver::AfPacket,
             scheduler: "maglev",
             affinity: String::new(),
@@ -40,9 +42,23 @@ impl Setup {
         }
     }
 
+    pub fn servers(self, servers: usize) -> Self {
+        Self { servers, ..self }
+    }
+
+    /// How many servers there are.
+    pub fn server_count(&self) -> usize {
+        self.servers
+    }
+
     /// Two workers, each with a queue of the port.
     pub fn two_workers(self) -> Self {
         Self { workers: 2, ..self }
+    }
+
+    /// Room for so many flows on each worker.
+    pub fn flows(self, flows: usize) -> Self {
+        Self { flows, ..self }
     }
 
     pub fn driver(self, driver: Driver) -> Self {
@@ -97,7 +113,7 @@ args = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix=t
 
 [workers]
 cores = {cores:?}
-flows = 65536
+flows = {}
 idle = "yield"
 
 [[port]]
@@ -112,7 +128,7 @@ metrics = "10.8.0.2:9470"
 {state}
 [limits]
 {}"#,
-            self.limits
+            self.flows, self.limits
         );
         for vip in VIPS {
             self.write_service(&vip, &mut text);

@@ -1,8 +1,13 @@
 //! What of an affinity changes without a swap: deadline, hits, flows. 32 bytes, at a stable index.
 //!
-//! Invariant: `deadline_ms` is 0 exactly while the cell belongs to no affinity. The control thread
-//! sets it from 0 (start) and to 0 (end, expiry); workers only raise it, by compare-and-swap from a
-//! value that is not 0, so an extension and an expiry cannot both win.
+//! Invariant: `deadline_ms` is 0 exactly while the cell belongs to no affinity (one that was replaced
+//! keeps it until no worker finds it any more). The control thread sets it from 0 (start) and to 0
+//! (end, expiry); workers only raise it, by compare-and-swap from a value that is not 0, so an
+//! extension and an expiry cannot both win.
+//!
+//! A flow remembers its affinity's cell longer than the affinity lives. A worker that has seen the
+//! deadline other than 0, and then the generation that the flow remembers, may write for the rest of
+//! its step: a cell is given to another affinity only a grace period after its deadline became 0.
 
 use crate::{
     clock::Millis,
@@ -11,8 +16,12 @@ use crate::{
 
 /// Until ended: `limit_s` and `last_hit` that mean "none".
 const NONE: u32 = u32::MAX;
-/// `last_hit` counts units of 16 ms, so that 32 bits last two years.
-const HIT_SHIFT: u32 = 4;
+/// `last_hit` counts units of so many milliseconds, so that 32 bits last two years.
+const HIT_MS: u64 = 20;
+/// Longer affinities are written at most once in a tick (contract rule T7).
+const TICK_MS: u64 = 1000;
+/// Affinities shorter than this are looked at and written with every packet, in milliseconds.
+const SHORT_MS: u32 = 120_000;
 
 /// An affinity's cell as something else remembers it: void once the generation differs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,7 +54,7 @@ pub struct CellView {
     pub hits: u32,
     /// Flows that it placed and that live.
     pub flows: u32,
-    /// When a packet last matched, to 16 ms and the refresh tick.
+    /// When a packet last matched, to 20 ms; where the duration is two minutes or more, to a second.
     pub last_hit: Option<Millis>,
 }
 
@@ -103,7 +112,7 @@ impl Cell {
 
     /// Takes it from its affinity, whatever its deadline.
     pub(crate) fn end(&self) {
-        self.deadline_ms.store(0, Ordering::Release);
+        self.deadline_ms.swap(0, Ordering::AcqRel);
     }
 
     /// Takes it from its affinity if the deadline has come; else says when that is.
@@ -126,7 +135,7 @@ impl Cell {
             duration_ms: self.duration_ms.load(Ordering::Relaxed),
             hits: self.hits.load(Ordering::Relaxed),
             flows: self.flows.load(Ordering::Relaxed),
-            last_hit: (last_hit != NONE).then(|| Millis(u64::from(last_hit) << HIT_SHIFT)),
+            last_hit: (last_hit != NONE).then(|| Millis(u64::from(last_hit) * HIT_MS)),
         }
     }
 
@@ -149,19 +158,30 @@ impl Cell {
         self.generation.load(Ordering::Relaxed)
     }
 
+    /// Whether its packets extend it one by one, not once in a tick.
     #[inline]
-    pub(crate) fn duration_ms(&self) -> u32 {
-        self.duration_ms.load(Ordering::Relaxed)
+    pub(crate) fn is_short(&self) -> bool {
+        self.duration_ms.load(Ordering::Relaxed) < SHORT_MS
+    }
+
+    /// The deadline, while the cell belongs to affinity `generation`: see the head of this file.
+    #[inline]
+    fn deadline_of(&self, generation: u32) -> Option<u64> {
+        let deadline = self.deadline_ms.load(Ordering::Acquire);
+        (deadline != 0 && self.generation() == generation).then_some(deadline)
     }
 
     /// A packet of affinity `generation` passed at `now`: extends it if it still lives (rule T2).
     #[inline]
     pub(crate) fn refresh(&self, generation: u32, now: Millis) {
-        if self.generation() != generation {
+        let Some(mut seen) = self.deadline_of(generation) else {
+            return;
+        };
+        self.touch(now);
+        let duration = u64::from(self.duration_ms.load(Ordering::Relaxed));
+        if !self.is_short() && same_tick(seen.saturating_sub(duration), now.0) {
             return;
         }
-        self.touch(now);
-        let duration = u64::from(self.duration_ms());
         let limit_s = self.limit_s.load(Ordering::Relaxed);
         let limit = if limit_s == NONE {
             u64::MAX
@@ -169,7 +189,6 @@ impl Cell {
             u64::from(limit_s) * 1000
         };
         let wanted = (now.0 + duration).min(limit);
-        let mut seen = self.deadline_ms.load(Ordering::Relaxed);
         while seen > now.0 && seen < wanted {
             match self.exchange(seen, wanted) {
                 Ok(()) => return,
@@ -191,15 +210,17 @@ impl Cell {
 
     /// A flow that affinity `generation` placed is gone.
     pub(crate) fn flow_gone(&self, generation: u32) {
-        if self.generation() == generation {
+        if self.deadline_of(generation).is_some() {
             self.flows.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "two years of uptime fit")]
     fn touch(&self, now: Millis) {
-        let hit = (now.0 >> HIT_SHIFT) as u32;
-        if self.last_hit.load(Ordering::Relaxed) != hit {
+        let last = self.last_hit.load(Ordering::Relaxed);
+        let hit = (now.0 / HIT_MS) as u32;
+        let known = !self.is_short() && same_tick(u64::from(last) * HIT_MS, now.0);
+        if last != hit && !known {
             self.last_hit.store(hit, Ordering::Relaxed);
         }
     }
@@ -211,8 +232,14 @@ impl Cell {
     }
 }
 
+#[inline]
+fn same_tick(a_ms: u64, b_ms: u64) -> bool {
+    a_ms / TICK_MS == b_ms / TICK_MS
+}
+
 #[cfg(not(tether_loom))]
 const _: () = assert!(size_of::<Cell>() == 32);
+const _: () = assert!(TICK_MS.is_multiple_of(HIT_MS));
 
 #[cfg(all(test, not(tether_loom)))]
 mod tests {
@@ -285,7 +312,10 @@ mod tests {
 #[cfg(all(test, tether_loom))]
 mod loom_tests {
     use super::*;
-    use crate::sync::Arc;
+    use crate::{
+        rcu::{self, Limbo},
+        sync::Arc,
+    };
     use loom::thread;
 
     #[test]
@@ -314,6 +344,50 @@ mod loom_tests {
         });
     }
 
+    /// A worker's flow remembers affinity 1, which ends; its cell goes to affinity 2 once the worker
+    /// has reported. Whatever the worker does in its two steps, affinity 2 is not touched.
+    #[test]
+    fn a_flow_of_an_ended_affinity_leaves_the_next_one_alone() {
+        loom::model(|| {
+            let (publisher, mut readers) = rcu::domain(1);
+            let mut leaving = Limbo::new(publisher.domain());
+            let cell = Arc::new(Cell::new());
+            let grant = |deadline| Grant {
+                deadline: Millis(deadline),
+                duration_ms: 50,
+                limit: None,
+            };
+            cell.start(grant(100), 1);
+            cell.flow_added();
+            cell.flow_added();
+            let mut reader = readers.remove(0);
+            let worker = {
+                let cell = Arc::clone(&cell);
+                thread::spawn(move || {
+                    for now in [98, 99] {
+                        cell.refresh(1, Millis(now));
+                        cell.flow_gone(1);
+                        reader.quiescent();
+                    }
+                })
+            };
+            cell.end();
+            leaving.retire(());
+            publisher.advance();
+            let reused = leaving.reclaim(publisher.passed()).is_some();
+            if reused {
+                cell.start(grant(100), 2);
+            }
+            worker.join().expect("the worker ends");
+            if reused {
+                let view = cell.view();
+                assert_eq!((view.deadline, view.flows), (Millis(100), 0));
+            } else {
+                assert_eq!(cell.deadline(), Millis(0));
+            }
+        });
+    }
+
     #[test]
     fn two_workers_extensions_keep_the_later() {
         loom::model(|| {
@@ -328,7 +402,9 @@ mod loom_tests {
                 let cell = Arc::clone(&cell);
                 thread::spawn(move || cell.refresh(1, Millis(now)))
             });
-            workers.map(|worker| worker.join().expect("the worker ends"));
+            workers
+                .into_iter()
+                .for_each(|worker| worker.join().expect("the worker ends"));
             assert_eq!(cell.deadline(), Millis(120));
         });
     }

@@ -259,6 +259,26 @@ struct OldBucket {
 #[expect(unsafe_code, reason = "buckets: the house allows it here")]
 unsafe impl Send for OldBucket {}
 
+/// An array of words that was swapped out, with the buckets that its words point to.
+#[derive(Debug)]
+struct OldRoot<const W: usize> {
+    root: Arc<Root<W>>,
+    /// What readers hold: it is freed together with the buckets.
+    _published: Retired<Arc<Root<W>>>,
+}
+
+/// The bucket that a word points to, if it does.
+fn old_bucket<const W: usize>(tagged: *mut u64) -> Option<OldBucket> {
+    let word: Word<'_, W> = Word {
+        tagged,
+        held: PhantomData,
+    };
+    NonNull::new(word.bucket()).map(|bucket| OldBucket {
+        bucket,
+        entries: word.count(),
+    })
+}
+
 /// How a directory's keys are hashed.
 pub(crate) type Hasher<const W: usize> = fn(&HashKeys, &Entry<W>) -> u64;
 
@@ -272,7 +292,7 @@ pub(crate) struct DirectoryWriter<const W: usize> {
     hasher: Hasher<W>,
     pool: Pool<W>,
     buckets: Limbo<OldBucket>,
-    roots: Limbo<Retired<Arc<Root<W>>>>,
+    roots: Limbo<OldRoot<W>>,
 }
 
 impl<const W: usize> DirectoryWriter<W> {
@@ -303,9 +323,9 @@ impl<const W: usize> DirectoryWriter<W> {
         self.entries
     }
 
-    /// Buckets that wait for workers.
+    /// Changes that wait for workers.
     pub(crate) fn waiting(&self) -> usize {
-        self.buckets.len()
+        self.buckets.len() + self.roots.len()
     }
 
     /// Bytes of what workers read: words and buckets, those waiting and free included.
@@ -357,8 +377,11 @@ impl<const W: usize> DirectoryWriter<W> {
         while let Some(old) = self.buckets.reclaim(passed) {
             self.pool.give(old.bucket, old.entries);
         }
-        while let Some(root) = self.roots.reclaim(passed) {
-            drop(root);
+        while let Some(old) = self.roots.reclaim(passed) {
+            let words = old.root.words.iter();
+            for bucket in words.filter_map(|word| old_bucket::<W>(word.load(Ordering::Relaxed))) {
+                self.pool.give(bucket.bucket, bucket.entries);
+            }
         }
     }
 
@@ -370,17 +393,8 @@ impl<const W: usize> DirectoryWriter<W> {
     fn swap(&mut self, hash: u64, entries: &[Entry<W>]) {
         let new = self.bucket_of(entries);
         let old = self.root.slot(hash).swap(new, Ordering::AcqRel);
-        self.retire(old);
-    }
-
-    fn retire(&mut self, tagged: *mut u64) {
-        let word: Word<'_, W> = Word {
-            tagged,
-            held: PhantomData,
-        };
-        if let Some(bucket) = NonNull::new(word.bucket()) {
-            let entries = word.count();
-            self.buckets.retire(OldBucket { bucket, entries });
+        if let Some(old) = old_bucket::<W>(old) {
+            self.buckets.retire(old);
         }
     }
 
@@ -412,11 +426,15 @@ impl<const W: usize> DirectoryWriter<W> {
             self.split(word.load(Ordering::Relaxed), &grown, old.words.len());
         }
         self.root = Arc::new(grown);
-        self.roots
-            .retire(self.directory.root.replace(Arc::clone(&self.root)));
+        let published = self.directory.root.replace(Arc::clone(&self.root));
+        self.roots.retire(OldRoot {
+            root: old,
+            _published: published,
+        });
     }
 
-    /// Copies one word's entries to the two words of `grown` that they belong to.
+    /// Copies one word's entries to the two words of `grown` that they belong to. The old bucket stays
+    /// with the old words, which nobody changes any more.
     fn split(&mut self, tagged: *mut u64, grown: &Root<W>, words: usize) {
         let word: Word<'_, W> = Word {
             tagged,
@@ -436,7 +454,6 @@ impl<const W: usize> DirectoryWriter<W> {
                 grown.slot(hash).store(bucket, Ordering::Release);
             }
         }
-        self.retire(tagged);
     }
 }
 
@@ -490,6 +507,40 @@ mod tests {
                 prop_assert_eq!(root.word(hash).find(key).map(|word| word & !KEY_BITS), Some(*value));
             }
         }
+    }
+
+    /// Millions of buckets are replaced when a large directory grows: they are one change, not as
+    /// many as make the table refuse others.
+    #[test]
+    fn growth_is_one_change() {
+        let (publisher, mut readers, mut writer) = writer(1);
+        let mut grown = 0;
+        for address in 0..2000 {
+            let words = writer.root.words.len();
+            writer.put(&[address, 1]).unwrap();
+            if writer.root.words.len() > words {
+                grown += 1;
+                assert!(writer.waiting() <= 2, "{} wait", writer.waiting());
+            }
+            publisher.advance();
+            readers[0].quiescent();
+            writer.reclaim(publisher.passed());
+            assert_eq!(writer.waiting(), 0);
+        }
+        assert!(grown > 2);
+    }
+
+    #[test]
+    fn what_a_growth_replaces_is_used_again() {
+        let (publisher, mut readers, mut writer) = writer(1);
+        for address in 0..2000 {
+            writer.put(&[address, 1]).unwrap();
+            publisher.advance();
+            readers[0].quiescent();
+            writer.reclaim(publisher.passed());
+        }
+        let lines: usize = writer.pool.free.iter().map(Vec::len).sum();
+        assert!(lines > 400, "only {lines} buckets came back");
     }
 
     #[test]

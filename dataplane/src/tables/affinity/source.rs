@@ -110,19 +110,19 @@ fn masked(address: IpAddr, prefix: u8) -> Result<IpAddr, SourceError> {
     }
 }
 
-/// The mask of an IPv4 prefix of at most 32 bits.
+/// The mask of an IPv4 prefix; a longer one than 32 bits is a whole address.
 #[inline]
 pub(crate) fn mask4(prefix: u8) -> u32 {
     u32::MAX
-        .checked_shl(32 - u32::from(prefix))
+        .checked_shl(32_u32.saturating_sub(prefix.into()))
         .unwrap_or_default()
 }
 
-/// The mask of an IPv6 prefix of at most 128 bits.
+/// The mask of an IPv6 prefix; a longer one than 128 bits is a whole address.
 #[inline]
 pub(crate) fn mask6(prefix: u8) -> u128 {
     u128::MAX
-        .checked_shl(128 - u32::from(prefix))
+        .checked_shl(128_u32.saturating_sub(prefix.into()))
         .unwrap_or_default()
 }
 

@@ -50,6 +50,16 @@ pub struct Found {
     pub cell: CellId,
 }
 
+/// A cell that nothing new refers to.
+#[derive(Debug)]
+enum Leaving {
+    /// Its affinity was replaced: workers may still find it, and its owner is as right as the new one
+    /// (contract rule S2).
+    Replaced(u32),
+    /// Its affinity has ended: flows may still touch it.
+    Ended(u32),
+}
+
 /// The one writer of the affinity table.
 #[derive(Debug)]
 pub struct AffinityWriter {
@@ -58,7 +68,8 @@ pub struct AffinityWriter {
     v6: DirectoryWriter<4>,
     free: VecDeque<u32>,
     untouched: u32,
-    leaving: Limbo<u32>,
+    leaving: Limbo<Leaving>,
+    capacity: usize,
     /// For each service: how many affinities each rank has, IPv4 then IPv6.
     counts: Vec<Option<Box<[[u32; 130]; 2]>>>,
 }
@@ -67,6 +78,7 @@ impl AffinityWriter {
     pub(super) fn new(
         table: Arc<AffinityTable>,
         domain: &Arc<Domain>,
+        capacity: usize,
         v4: DirectoryWriter<2>,
         v6: DirectoryWriter<4>,
     ) -> Self {
@@ -77,6 +89,7 @@ impl AffinityWriter {
             free: VecDeque::new(),
             untouched: 0,
             leaving: Limbo::new(domain),
+            capacity,
             counts: (0..limits::SERVICES).map(|_| None).collect(),
         }
     }
@@ -90,6 +103,9 @@ impl AffinityWriter {
         grant: Grant,
         instead: Option<CellId>,
     ) -> Result<CellId, Refused> {
+        if instead.is_none() && self.len() >= self.capacity {
+            return Err(Refused::Full(self.capacity));
+        }
         let index = self.take_cell()?;
         self.table.cells[index as usize].start(grant, generation);
         let stored = match key.source.address() {
@@ -98,10 +114,10 @@ impl AffinityWriter {
         };
         if stored.is_err() {
             self.free_cell(index);
-            return Err(Refused::Full(self.capacity()));
+            return Err(Refused::Full(self.capacity));
         }
         match instead {
-            Some(old) => self.free_cell(old.index),
+            Some(old) => self.leaving.retire(Leaving::Replaced(old.index)),
             None => self.count(key, 1),
         }
         Ok(CellId { index, generation })
@@ -204,7 +220,7 @@ impl AffinityWriter {
     /// Affinities at most.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.table.cells.len()
+        self.capacity
     }
 
     /// Changes whose memory waits until every worker has passed them.
@@ -223,26 +239,30 @@ impl AffinityWriter {
     pub(crate) fn reclaim(&mut self, passed: Generation) {
         self.v4.reclaim(passed);
         self.v6.reclaim(passed);
-        while let Some(cell) = self.leaving.reclaim(passed) {
-            self.free.push_back(cell);
+        while let Some(leaving) = self.leaving.reclaim(passed) {
+            match leaving {
+                Leaving::Replaced(cell) => self.free_cell(cell),
+                Leaving::Ended(cell) => self.free.push_back(cell),
+            }
         }
     }
 
     fn take_cell(&mut self) -> Result<u32, Refused> {
-        if self.waiting() > limits::WAITING_BUCKETS {
-            return Err(Refused::Waiting(self.waiting()));
+        let waiting = self.waiting();
+        if waiting > limits::WAITING_BUCKETS {
+            return Err(Refused::Waiting(waiting));
         }
-        if (self.untouched as usize) < self.capacity() {
+        if (self.untouched as usize) < self.table.cells.len() {
             self.untouched += 1;
             return Ok(self.untouched - 1);
         }
-        self.free.pop_front().ok_or(Refused::Full(self.capacity()))
+        self.free.pop_front().ok_or(Refused::Waiting(waiting))
     }
 
     /// Gives the cell to nobody until every worker has let go of it.
     fn free_cell(&mut self, index: u32) {
         self.table.cells[index as usize].end();
-        self.leaving.retire(index);
+        self.leaving.retire(Leaving::Ended(index));
     }
 
     /// Counts the key's rank up or down, and shows workers a rank's first or hides its last.

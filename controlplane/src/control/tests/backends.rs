@@ -1,0 +1,131 @@
+//! Contract section 6, and the lives of a backend's process and of its sessions.
+
+use super::*;
+use OutcomeCode::{Conflict, Created, Ended, NotFound, Refreshed, Stale};
+use tether_dataplane::tables::backend::BackendState;
+
+fn booted(boot_id: u64, source: &str, keep_on_reboot: bool) -> Signal {
+    let operation = Operation::Start {
+        duration: Asked::Default,
+        remaining_ms: 0,
+        keep_on_reboot,
+        session: None,
+    };
+    Signal {
+        boot_id,
+        ..signal("shop", source, operation)
+    }
+}
+
+fn bound(source: &str, session: Option<u64>) -> Signal {
+    let operation = Operation::Start {
+        duration: Asked::Default,
+        remaining_ms: 0,
+        keep_on_reboot: false,
+        session,
+    };
+    signal("shop", source, operation)
+}
+
+#[test]
+fn s7_a_new_life_ends_the_older_affinities_of_its_backend_only() {
+    let mut bench = Bench::new();
+    bench.say(ONE, booted(1, "192.0.2.1", false));
+    bench.say(ONE, booted(1, "192.0.2.2", true));
+    bench.say(TWO, booted(7, "192.0.2.3", false));
+    assert_eq!(bench.say(ONE, booted(2, "192.0.2.4", false)).code, Created);
+    assert_eq!(bench.owner("192.0.2.1"), None);
+    assert_eq!(bench.owner("192.0.2.2"), Some("shop-1"), "keep_on_reboot");
+    assert_eq!(bench.owner("192.0.2.3"), Some("shop-2"), "B2");
+    assert_eq!(bench.owner("192.0.2.4"), Some("shop-1"));
+    bench.assert_consistent();
+}
+
+#[test]
+fn s7_a_start_of_the_same_key_by_a_new_life_is_created_anew() {
+    let mut bench = Bench::new();
+    let first = bench.say(ONE, booted(1, CLIENT, false));
+    let again = bench.say(ONE, booted(1, CLIENT, false));
+    assert_eq!(
+        (again.code, again.generation),
+        (Refreshed, first.generation)
+    );
+    let reborn = bench.say(ONE, booted(2, CLIENT, false));
+    assert_eq!(reborn.code, Created);
+    assert!(reborn.generation > first.generation);
+}
+
+#[test]
+fn s7_any_signal_of_a_new_life_counts_and_the_old_one_is_not_heard_any_more() {
+    let mut bench = Bench::new();
+    bench.say(ONE, booted(1, "192.0.2.1", false));
+    let generation = NO_GENERATION;
+    let end = |boot_id| Signal {
+        boot_id,
+        ..signal("shop", "192.0.2.9", Operation::End { generation })
+    };
+    assert_eq!(bench.say(ONE, end(2)).code, NotFound);
+    assert_eq!(bench.owner("192.0.2.1"), None);
+    bench.say(ONE, booted(2, "192.0.2.2", false));
+    assert_eq!(bench.say(ONE, end(1)).code, Stale);
+    assert_eq!(
+        bench.owner("192.0.2.2"),
+        Some("shop-1"),
+        "a late end kills nothing newer"
+    );
+}
+
+#[test]
+fn s7_a_first_boot_id_or_none_ends_nothing() {
+    let mut bench = Bench::new();
+    bench.start(ONE, "192.0.2.1");
+    bench.say(ONE, booted(5, "192.0.2.2", false));
+    bench.start(ONE, "192.0.2.3");
+    for client in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        assert_eq!(bench.owner(client), Some("shop-1"), "{client}");
+    }
+}
+
+#[test]
+fn s6_a_session_that_closes_ends_what_is_bound_to_it() {
+    let mut bench = Bench::new();
+    bench.say(ONE, bound("192.0.2.1", Some(3)));
+    bench.say(ONE, bound("192.0.2.2", Some(4)));
+    bench.say(ONE, bound("192.0.2.3", None));
+    bench.say(ONE, bound("192.0.2.4", Some(3)));
+    assert_eq!(
+        bench.say(ONE, bound("192.0.2.4", None)).code,
+        Refreshed,
+        "unbound again"
+    );
+    bench.turn(vec![Command::SessionClosed(3)]);
+    assert_eq!(bench.owner("192.0.2.1"), None);
+    for client in ["192.0.2.2", "192.0.2.3", "192.0.2.4"] {
+        assert_eq!(bench.owner(client), Some("shop-1"), "{client}");
+    }
+    bench.assert_consistent();
+}
+
+#[test]
+fn b2_going_down_suspends_and_coming_back_resumes() {
+    let mut bench = Bench::new();
+    bench.start(ONE, "192.0.2.1");
+    bench.start(TWO, "192.0.2.2");
+    bench.health("shop-1", false);
+    assert_eq!(state_of(&bench, "shop-1"), BackendState::Down);
+    assert_eq!(state_of(&bench, "shop-2"), BackendState::Up);
+    assert_eq!(bench.control.published, 3);
+    bench.health("shop-1", false);
+    assert_eq!(bench.control.published, 3, "no change, no publication");
+    bench.health("shop-1", true);
+    assert_eq!(bench.owner("192.0.2.1"), Some("shop-1"));
+    assert_eq!(bench.start(TWO, "192.0.2.1").code, Conflict);
+    assert_eq!(bench.end(ONE, "192.0.2.1").code, Ended);
+}
+
+fn state_of(bench: &Bench, backend: &str) -> BackendState {
+    let registry = &bench.control.master.registry;
+    let spec = crate::publish::tables(registry, &bench.control.stations, true);
+    let mut backends = spec.backends.iter();
+    backends.find(|it| it.name == backend).unwrap().state
+}

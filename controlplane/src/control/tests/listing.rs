@@ -1,0 +1,166 @@
+//! Contract rule S9: stable pages for readers at any pace.
+
+use super::*;
+use hashbrown::{HashMap, HashSet};
+use tether_api::v1::{AffinityEntry, ListRequest, affinity_entry::State};
+use tokio::sync::mpsc::Receiver;
+
+fn source(number: u32) -> String {
+    std::net::Ipv4Addr::from_bits(0x0b00_0000 + number).to_string()
+}
+
+fn starts(numbers: std::ops::Range<u32>) -> Vec<Signal> {
+    numbers
+        .map(|number| signal("shop", &source(number), start_of(Asked::Default)))
+        .collect()
+}
+
+fn list(
+    bench: &mut Bench,
+    identity: Identity,
+    request: ListRequest,
+    room: usize,
+) -> Receiver<AffinityEntry> {
+    let (entries, received) = mpsc::channel(room);
+    bench.turn(vec![Command::List {
+        identity,
+        request,
+        entries,
+    }]);
+    received
+}
+
+fn drain(bench: &mut Bench, received: &mut Receiver<AffinityEntry>) -> Vec<AffinityEntry> {
+    let mut all = Vec::new();
+    while !(received.is_closed() && received.is_empty()) {
+        match received.try_recv() {
+            Ok(entry) => all.push(entry),
+            Err(_) => bench.turn(vec![]),
+        }
+    }
+    all
+}
+
+fn sources(entries: &[AffinityEntry]) -> Vec<&str> {
+    entries.iter().map(|it| it.source.as_str()).collect()
+}
+
+#[test]
+fn s9_each_of_ten_thousand_is_seen_once_while_others_come_and_go() {
+    let mut bench = Bench::new();
+    bench.send(from(ONE), starts(0..10_000));
+    bench.send(from(TWO), starts(20_000..24_000));
+    let operator = Identity::Operator { uid: 0 };
+    let mut received = list(&mut bench, operator, ListRequest::default(), 100);
+    let mut seen: HashMap<String, u32> = HashMap::new();
+    let (mut next, mut gone) = (24_000, 20_000);
+    while !(received.is_closed() && received.is_empty()) {
+        while let Ok(entry) = received.try_recv() {
+            *seen.entry(entry.source).or_default() += 1;
+        }
+        let generation = NO_GENERATION;
+        let ends = (gone..gone + 30)
+            .map(|number| signal("shop", &source(number), Operation::End { generation }));
+        bench.send(from(TWO), ends.chain(starts(next..next + 30)).collect());
+        (next, gone) = (next + 30, gone + 30);
+    }
+    assert!(gone > 22_000, "others went in the meantime");
+    for number in 0..10_000 {
+        assert_eq!(seen.get(&source(number)), Some(&1), "{number}");
+    }
+    bench.assert_consistent();
+}
+
+#[test]
+fn s9_a_backend_sees_its_own_and_an_operator_all() {
+    let mut bench = Bench::new();
+    bench.start(ONE, "192.0.2.1");
+    bench.start(TWO, "192.0.2.2");
+    for (identity, expected) in [
+        (from(ONE), vec!["192.0.2.1"]),
+        (from(TWO), vec!["192.0.2.2"]),
+        (from("10.8.0.99"), vec![]),
+        (
+            Identity::Operator { uid: 0 },
+            vec!["192.0.2.1", "192.0.2.2"],
+        ),
+    ] {
+        let mut received = list(&mut bench, identity, ListRequest::default(), 10);
+        let entries = drain(&mut bench, &mut received);
+        assert_eq!(sources(&entries), expected);
+    }
+}
+
+#[test]
+fn s9_a_listing_goes_on_after_its_cursor_up_to_its_limit() {
+    let mut bench = Bench::new();
+    bench.send(from(ONE), starts(0..10));
+    let mut seen = HashSet::new();
+    let mut after = String::new();
+    for page in 0..5 {
+        let request = ListRequest {
+            after,
+            limit: 2,
+            ..ListRequest::default()
+        };
+        let mut received = list(&mut bench, from(ONE), request, 10);
+        let entries = drain(&mut bench, &mut received);
+        assert_eq!(entries.len(), 2, "page {page}");
+        after = entries[1].cursor.clone();
+        seen.extend(entries.into_iter().map(|it| it.source));
+    }
+    assert_eq!(seen.len(), 10);
+}
+
+#[test]
+fn a_listing_is_of_what_is_asked_for_and_never_of_what_has_expired() {
+    let mut bench = Bench::new();
+    bench.start_for(ONE, "192.0.2.1", Asked::Milliseconds(1_000));
+    bench.start(ONE, "192.0.2.0/24");
+    bench.start(TWO, "192.0.3.1");
+    let request = |source: &str, backend: &str, state: State| ListRequest {
+        service: "shop".to_owned(),
+        source: source.to_owned(),
+        backend: backend.to_owned(),
+        state: state.into(),
+        ..ListRequest::default()
+    };
+    let any = State::Unspecified;
+    let sees = |bench: &mut Bench, request| {
+        let operator = Identity::Operator { uid: 0 };
+        let mut received = list(bench, operator, request, 10);
+        let entries = drain(bench, &mut received);
+        entries.into_iter().map(|it| it.source).collect::<Vec<_>>()
+    };
+    assert_eq!(sees(&mut bench, request("192.0.2.0/24", "", any)).len(), 2);
+    assert_eq!(
+        sees(&mut bench, request("192.0.2.1", "", any)),
+        ["192.0.2.1"]
+    );
+    assert_eq!(sees(&mut bench, request("", "shop-2", any)), ["192.0.3.1"]);
+    bench.health("shop-2", false);
+    assert_eq!(
+        sees(&mut bench, request("", "", State::Suspended)),
+        ["192.0.3.1"]
+    );
+    bench.after(1_000);
+    assert_eq!(
+        sees(&mut bench, request("", "shop-1", any)),
+        ["192.0.2.0/24"]
+    );
+}
+
+#[test]
+fn a_reader_that_goes_ends_its_listing_and_a_slow_one_holds_nobody_up() {
+    let mut bench = Bench::new();
+    bench.send(from(ONE), starts(0..100));
+    let operator = || Identity::Operator { uid: 0 };
+    let slow = list(&mut bench, operator(), ListRequest::default(), 1);
+    let gone = list(&mut bench, operator(), ListRequest::default(), 1);
+    drop(gone);
+    assert_eq!(bench.start(TWO, "192.0.2.1").code, OutcomeCode::Created);
+    assert_eq!(bench.control.answers.len(), 1);
+    drop(slow);
+    bench.turn(vec![]);
+    assert_eq!(bench.control.answers.len(), 0);
+}

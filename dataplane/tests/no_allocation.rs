@@ -1,0 +1,141 @@
+//! A worker takes no memory after its start and gives none back: ten thousand bursts, counted by
+//! the allocator of its thread.
+
+#![cfg(test)]
+
+#[path = "journeys/frames.rs"]
+#[allow(dead_code, reason = "shared with the journeys, which use all of it")]
+mod frames;
+#[path = "journeys/world.rs"]
+#[allow(dead_code, reason = "shared with the journeys, which use all of it")]
+mod world;
+
+use allocation_counter::AllocationInfo;
+use frames::{patched, tcp, udp};
+use tether_dataplane::{
+    plane::{FlowFilter, Question},
+    tables::{backend::BackendState, id::BackendId},
+};
+use world::{
+    Affinity, B1, B2, B3, DNS, DNS4, OUTSIDE_PORT, Size, USUAL, WEB, WEB_6, WEB4, WEB6, World,
+    answer_to, usual,
+};
+
+const BURSTS: u64 = if cfg!(miri) { 20 } else { 10_000 };
+const HALF_HOUR: u32 = 1_800_000;
+
+/// Where the source port stands in a frame of each family.
+const PORT4: usize = 34;
+const PORT6: usize = 54;
+
+/// A frame and where its source port is.
+type Template = (Vec<u8>, usize);
+
+/// What opens flows: scheduled and by affinity, long and short, over both families.
+fn openings() -> Vec<Template> {
+    let v4 = |client| (tcp(client, WEB4).syn(), PORT4);
+    let v6 = |client| (tcp(client, WEB6).syn(), PORT6);
+    vec![
+        v4("198.51.100.7:1"),
+        v4("198.51.100.8:1"),
+        v4("198.51.99.9:1"),
+        v6("[2001:db8:7::7]:1"),
+        v6("[2001:db8:8::8]:1"),
+        (udp("198.51.100.7:1", DNS4).datagram(), PORT4),
+        (udp("198.51.99.9:1", DNS4).datagram(), PORT4),
+    ]
+}
+
+/// What follows a flow that stays.
+fn following() -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for port in 50_000..50_008 {
+        for client in ["198.51.100.7", "198.51.100.8", "198.51.99.9"] {
+            frames.push(tcp(&format!("{client}:{port}"), WEB4).ack());
+        }
+        frames.push(tcp(&format!("[2001:db8:7::7]:{port}"), WEB6).ack());
+    }
+    frames
+}
+
+fn start_all(world: &mut World) {
+    world.start(WEB, "198.51.100.7", B1, HALF_HOUR);
+    world.start(WEB, "198.51.99.0/24", B2, 90_000);
+    world.start(WEB_6, "2001:db8:7::/48", BackendId(5), HALF_HOUR);
+    world.start(DNS, "198.51.100.7", BackendId(8), 90_000);
+}
+
+/// What the control thread does meanwhile: affinities come and go, a backend drains, flows are asked
+/// for.
+fn turn_of_control(world: &mut World, burst: u64, coming: &mut Option<Affinity>) {
+    match coming.take() {
+        Some(affinity) => world.end(affinity),
+        None => *coming = Some(world.start(WEB, "198.51.100.8", B3, 5000)),
+    }
+    let states = [BackendState::Up, BackendState::Draining, BackendState::Down];
+    world.set_state(B3, states[usize::try_from(burst / 100 % 3).unwrap()]);
+    let flows = Question::Flows {
+        cursor: 0,
+        filter: FlowFilter::default(),
+        room: Vec::with_capacity(64),
+    };
+    world.writer.ask(0, flows).unwrap();
+}
+
+/// One step of the worker, counted; its neighbours then answer.
+fn step(world: &mut World) -> AllocationInfo {
+    let (worker, now) = (&mut world.workers[0], world.now);
+    let counted = allocation_counter::measure(|| {
+        worker.step(now);
+    });
+    for left in world.left(0) {
+        if let Some(reply) = answer_to(&left.frame) {
+            world.put(0, left.port, &reply);
+        }
+    }
+    drop(world.writer.answer(0));
+    counted
+}
+
+#[test]
+fn ten_thousand_bursts_take_no_memory_and_give_none_back() {
+    let size = Size {
+        flows: 16_384,
+        ..USUAL
+    };
+    let mut world = World::settled(usual(), size);
+    start_all(&mut world);
+    let mut coming = None;
+    let (openings, following) = (openings(), following());
+    for burst in 0..BURSTS {
+        for (at, (frame, place)) in (0_u64..).zip(&openings) {
+            let port = u16::try_from((burst * 7 + at) % 50_000).unwrap() + 1;
+            let frame = patched(frame.clone(), *place, &port.to_be_bytes());
+            world.put(0, OUTSIDE_PORT, &frame);
+        }
+        for frame in &following {
+            world.put(0, OUTSIDE_PORT, frame);
+        }
+        if burst.is_multiple_of(100) {
+            turn_of_control(&mut world, burst, &mut coming);
+        }
+        world.pass(11);
+        let counted = step(&mut world);
+        let (taken, balance) = (counted.count_total, counted.count_current);
+        assert_eq!((taken, balance), (0, 0), "burst {burst}: {counted:?}");
+    }
+    let counts = world.counts(0);
+    let all = [
+        "flows_by_affinity",
+        "flows_by_scheduler",
+        "refreshes",
+        "flows_expired",
+        "flows_moved",
+        "fallback_down",
+        "learned",
+        "originated",
+    ];
+    let missing: Vec<_> = all.iter().filter(|name| counts[*name] == 0).collect();
+    assert!(missing.is_empty(), "{missing:?} did not happen");
+    assert!(counts["forwarded"] > 300_000, "{counts:?}");
+}
