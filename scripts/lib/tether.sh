@@ -77,7 +77,7 @@ duration = "30s"
 check = "$4"
 path = "/health"
 interval = "200ms"
-timeout = "500ms"
+timeout = "200ms"
 rise = 1
 fall = 2
 END
