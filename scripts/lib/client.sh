@@ -15,7 +15,7 @@ connections() {
     LAST_MS=$(milliseconds)
     SERVERS=$(jq -Rnc '[inputs / " " | select(.[0] == "0" and .[1] == "1") | .[2]]
         | group_by(.) | map({(.[0]): length}) | add // {}' <<<"$answers")
-    FAILED=$((count - $(jq 'add // 0' <<<"$SERVERS")))
+    FAILED=$((count - $(jq 'add // 0' <<<"$SERVERS" || echo 0)))
     HUNG=$(grep -c '^28 ' <<<"$answers") || true
 }
 

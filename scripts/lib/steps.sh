@@ -95,7 +95,7 @@ is_expired() {
 }
 
 show_owner_down() {
-    local began lost_ms='' switch_ms failed=0 hung=0
+    local began lost_ms=-1 switch_ms failed=0 hung=0
     log_in /login
     open_download
     began=$(milliseconds)
@@ -103,9 +103,9 @@ show_owner_down() {
     wait_until 10 is_switched || true
     switch_ms=$((LAST_MS - began))
     connections $MANY
-    report owner_down is_survived "$OWNER killed: its open connection ended in $(seconds "${lost_ms:=-1}") s, \
+    report owner_down is_survived "$OWNER killed: its open connection ended in $(seconds $lost_ms) s, \
 $failed new ones failed and $hung hung until all was well after $(seconds $switch_ms) s; then $MANY reached $(counts "$SERVERS")" \
-        --arg owner "$OWNER" --argjson open_connection_ended_ms "$lost_ms" \
+        --arg owner "$OWNER" --argjson open_connection_ended_ms $lost_ms \
         --argjson switch_ms $switch_ms --argjson failed $failed --argjson hung $hung
 }
 
@@ -121,8 +121,8 @@ open_download() {
 is_switched() {
     connections 4
     failed=$((failed + FAILED)) hung=$((hung + HUNG))
-    [[ -n $lost_ms ]] || ! is_gone download || lost_ms=$((LAST_MS - began))
-    ((FAILED == 0)) && [[ -n $lost_ms ]]
+    ((lost_ms >= 0)) || ! is_gone download || lost_ms=$((LAST_MS - began))
+    ((FAILED == 0 && lost_ms >= 0))
 }
 
 is_survived() {
