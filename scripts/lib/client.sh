@@ -6,15 +6,16 @@ PATIENCE_S=3
 
 # connections COUNT [CURL OPTION...]: so many GET /, each over a connection of its own, some at once.
 # Sets SERVERS, a JSON object (server -> how many it answered); FAILED, how many had no answer; and
-# HUNG, how many of those had none within PATIENCE_S.
+# HUNG, how many of those had none within PATIENCE_S. LAST_MS is the time of the last packet.
 connections() {
     local count=$1 answers
     answers=$(on client curl -s -o /dev/null --parallel --parallel-max 4 --max-time $PATIENCE_S \
         -H 'Connection: close' -w '%{exitcode} %{num_connects} %header{x-server}\n' \
         "${@:2}" "http://$VIP/?[1-$count]" 2>/dev/null) || true
+    LAST_MS=$(milliseconds)
     SERVERS=$(jq -Rnc '[inputs / " " | select(.[0] == "0" and .[1] == "1") | .[2]]
         | group_by(.) | map({(.[0]): length}) | add // {}' <<<"$answers")
-    FAILED=$((count - $(jq 'add // 0' <<<"$SERVERS")))
+    FAILED=$((count - $(jq 'add // 0' <<<"$SERVERS" || echo 0)))
     HUNG=$(grep -c '^28 ' <<<"$answers") || true
 }
 
@@ -40,5 +41,5 @@ is_spread() { ((FAILED == 0)) && holds "$SERVERS" 'length == 3'; }
 # is_all_at SERVER: whether every connection was answered, by this one.
 is_all_at() { ((FAILED == 0)) && holds "$SERVERS" 'keys == [$server]' --arg server "$1"; }
 
-# counts: SERVERS as people read it.
-counts() { jq -r 'to_entries | map("\(.key) \(.value)×") | join(", ")' <<<"$SERVERS"; }
+# counts SERVERS: as people read it.
+counts() { jq -r 'to_entries | map("\(.key) \(.value)×") | join(", ")' <<<"$1"; }

@@ -106,8 +106,13 @@ start() {
     shift 2
     # A session of its own: ^C is for the script, which ends its processes in order.
     setsid ip netns exec "$(namespace "$host")" "$@" </dev/null >>"$LAB/$name.log" 2>&1 &
+    disown # or the shell tells of its end
     echo "$! $host" >"$LAB/processes/$name"
+    wait_until 5 has_arrived "$name" "$!"
 }
+
+# has_arrived NAME PID: whether it is in its namespace already, or was and is gone.
+has_arrived() { is_running "$1" || ! kill -0 "$2" 2>/dev/null; }
 
 # is_running NAME: whether that process is there, and is the one that was started.
 is_running() {

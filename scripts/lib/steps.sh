@@ -6,6 +6,9 @@ MANY=60
 # What a login that expires soon asks for.
 SHORT_MS=1500
 
+# The entries of the JSON document, whether all is well, and what became of packets.
+STEPS='[]' OK=true PACKETS='{}'
+
 # report NAME CHECK TEXT [JQ OPTION...]: whether the step did what it should, which the command CHECK
 # tells; as a line, and as an entry of the JSON document with the arguments named to jq as its facts.
 report() {
@@ -24,8 +27,14 @@ tell() {
 }
 
 show_spread() {
+    local ipv6 both=true
+    VIP="[$VIP6]" connections $MANY
+    ipv6=$SERVERS
+    is_spread || both=false
     connections $MANY
-    report spread is_spread "$MANY connections reached $(counts)"
+    is_spread || both=false
+    report spread $both "$MANY connections reached $(counts "$SERVERS"); over IPv6 $(counts "$ipv6")" \
+        --argjson servers_ipv6 "$ipv6"
 }
 
 show_affinity() {
@@ -37,8 +46,8 @@ show_affinity() {
     done
     cart=$(request GET /cart | jq -c '.cart // []') || cart='[]'
     by=$(ctl explain tcp $CLIENT $VIP:80 | jq -r .by) || by='?'
-    report affinity is_kept "$OWNER says $CODE for $(seconds "$GRANTED_MS") s; \
-20 connections reached $(counts); the cart holds $(jq -r 'join(", ")' <<<"$cart")" \
+    report affinity is_kept "$OWNER: $CODE for $(seconds "$GRANTED_MS") s; \
+20 connections reached $(counts "$SERVERS"); the cart holds $(jq -r 'join(", ")' <<<"$cart")" \
         --arg owner "$OWNER" --arg outcome "$CODE" --argjson granted_ms "$GRANTED_MS" \
         --argjson cart "$cart" --arg explained_by "$by"
 }
@@ -47,7 +56,7 @@ is_kept() { [[ $CODE == CREATED && $by == affinity && $cart == "$basket" ]] && i
 
 show_other_client() {
     connections $MANY --interface $OTHER_CLIENT
-    report other_client is_spread "$MANY connections of $OTHER_CLIENT reached $(counts)" \
+    report other_client is_spread "$MANY connections of $OTHER_CLIENT reached $(counts "$SERVERS")" \
         --arg client $OTHER_CLIENT
 }
 
@@ -56,7 +65,7 @@ show_end() {
     outcome=$(request POST /logout | jq -r .code) || outcome='?'
     left=$(affinities)
     connections $MANY
-    report end is_ended "logout says $outcome; $MANY connections reached $(counts)" \
+    report end is_ended "logout: $outcome; $MANY connections reached $(counts "$SERVERS")" \
         --arg outcome "$outcome" --argjson affinities "$left"
 }
 
@@ -68,12 +77,12 @@ show_expire() {
     connections 20
     before=$SERVERS
     is_all_at "$OWNER" || kept=false
-    began=$(milliseconds) # every packet has extended it
+    began=$LAST_MS # every packet has extended it
     wait_until 10 has_no_affinity || true
     waited_ms=$(($(milliseconds) - began))
     connections $MANY
-    report expire is_expired "$OWNER got $(seconds "$GRANTED_MS") s; it ended $(seconds $waited_ms) s \
-after the last packet; then $MANY connections reached $(counts)" \
+    report expire is_expired "$OWNER: $CODE for $(seconds "$GRANTED_MS") s; ended $(seconds $waited_ms) s \
+after the last packet; then $MANY connections reached $(counts "$SERVERS")" \
         --arg owner "$OWNER" --argjson granted_ms "$GRANTED_MS" --argjson waited_ms $waited_ms \
         --argjson servers_before "$before"
 }
@@ -86,22 +95,18 @@ is_expired() {
 }
 
 show_owner_down() {
-    local began switch_ms cut_ms failed=0 hung=0
+    local began lost_ms=-1 switch_ms failed=0 hung=0
     log_in /login
     open_download
     began=$(milliseconds)
     stop "$OWNER" KILL
-    wait_until 10 has_lost_download || true
-    cut_ms=$(($(milliseconds) - began))
     wait_until 10 is_switched || true
-    switch_ms=$(($(milliseconds) - began))
+    switch_ms=$((LAST_MS - began))
     connections $MANY
-    failed=$((failed + FAILED)) hung=$((hung + HUNG))
-    report owner_down is_survived "$OWNER was killed: its open connection ended after $(seconds $cut_ms) s, \
-new ones failed $failed× and hung $hung× in the $(seconds $switch_ms) s until they were balanced; \
-then $MANY reached $(counts)" \
-        --arg owner "$OWNER" --argjson open_connection_ended_ms $cut_ms --argjson switch_ms $switch_ms \
-        --argjson failed $failed --argjson hung $hung
+    report owner_down is_survived "$OWNER killed: its open connection ended in $(seconds $lost_ms) s, \
+$failed new ones failed and $hung hung until all was well after $(seconds $switch_ms) s; then $MANY reached $(counts "$SERVERS")" \
+        --arg owner "$OWNER" --argjson open_connection_ended_ms $lost_ms \
+        --argjson switch_ms $switch_ms --argjson failed $failed --argjson hung $hung
 }
 
 # open_download: a connection to the owner that lasts.
@@ -111,17 +116,17 @@ open_download() {
     wait_until 5 test -s "$LAB/download" || note "the download did not begin"
 }
 
-has_lost_download() { is_gone download; }
-
-# is_switched: tries new connections until they get through; each has PATIENCE_S.
+# is_switched: makes new connections, each of which has PATIENCE_S, until they get through; and
+# looks after the open one.
 is_switched() {
     connections 4
     failed=$((failed + FAILED)) hung=$((hung + HUNG))
-    ((FAILED == 0))
+    ((lost_ms >= 0)) || ! is_gone download || lost_ms=$((LAST_MS - began))
+    ((FAILED == 0 && lost_ms >= 0))
 }
 
 is_survived() {
-    ((FAILED == 0 && hung == 0)) && is_gone download &&
+    ((FAILED == 0 && hung == 0 && lost_ms >= 0)) &&
         holds "$SERVERS" 'keys == ($ARGS.positional - [$owner])' --arg owner "$OWNER" --args "${SHOPS[@]}"
 }
 

@@ -4,8 +4,9 @@
 # build_release: tetherd, tetherctl and the shop, as users have them.
 build_release() {
     note "building tetherd, tetherctl and the shop"
-    cargo build --release --manifest-path "$ROOT/Cargo.toml" -p tether-controlplane -p tether-ctl >&2
-    cargo build --release --manifest-path "$ROOT/Cargo.toml" -p tether-client --example shop >&2
+    # In one go: each set of packages would have features, and builds of what it needs, of its own.
+    cargo build --release --manifest-path "$ROOT/Cargo.toml" --bins --example shop \
+        -p tether-controlplane -p tether-ctl -p tether-client >&2
 }
 
 # last_core: the last one that this script may run on, for the worker.
@@ -76,7 +77,7 @@ duration = "30s"
 check = "$4"
 path = "/health"
 interval = "200ms"
-timeout = "500ms"
+timeout = "200ms"
 rise = 1
 fall = 2
 END
