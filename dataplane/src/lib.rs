@@ -22,6 +22,8 @@ mod forward;
 mod hash;
 mod held;
 mod inspect;
+#[cfg(test)]
+mod models;
 mod parse;
 mod rcu;
 mod rewrite;
