@@ -434,7 +434,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 128 }, ..ProptestConfig::default() })]
+        #![proptest_config(crate::models::cases(128))]
         #[test]
         fn it_agrees_with_a_map_after_every_step(steps in steps()) {
             // Small enough that flows live elsewhere than in their first two lines.

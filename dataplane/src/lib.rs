@@ -25,6 +25,8 @@ pub mod fuzzing;
 mod hash;
 mod held;
 mod inspect;
+#[cfg(test)]
+mod models;
 mod parse;
 mod rcu;
 mod rewrite;

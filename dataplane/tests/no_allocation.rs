@@ -11,7 +11,7 @@ mod frames;
 mod world;
 
 use allocation_counter::AllocationInfo;
-use frames::{patched, tcp, udp};
+use frames::{from_to, patched};
 use tether_dataplane::{
     plane::{FlowFilter, Question},
     tables::{backend::BackendState, id::BackendId},
@@ -33,16 +33,16 @@ type Template = (Vec<u8>, usize);
 
 /// What opens flows: scheduled and by affinity, long and short, over both families.
 fn openings() -> Vec<Template> {
-    let v4 = |client| (tcp(client, WEB4).syn(), PORT4);
-    let v6 = |client| (tcp(client, WEB6).syn(), PORT6);
+    let v4 = |client| (from_to(client, WEB4).syn(), PORT4);
+    let v6 = |client| (from_to(client, WEB6).syn(), PORT6);
     vec![
         v4("198.51.100.7:1"),
         v4("198.51.100.8:1"),
         v4("198.51.99.9:1"),
         v6("[2001:db8:7::7]:1"),
         v6("[2001:db8:8::8]:1"),
-        (udp("198.51.100.7:1", DNS4).datagram(), PORT4),
-        (udp("198.51.99.9:1", DNS4).datagram(), PORT4),
+        (from_to("198.51.100.7:1", DNS4).datagram(), PORT4),
+        (from_to("198.51.99.9:1", DNS4).datagram(), PORT4),
     ]
 }
 
@@ -51,9 +51,9 @@ fn following() -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for port in 50_000..50_008 {
         for client in ["198.51.100.7", "198.51.100.8", "198.51.99.9"] {
-            frames.push(tcp(&format!("{client}:{port}"), WEB4).ack());
+            frames.push(from_to(&format!("{client}:{port}"), WEB4).ack());
         }
-        frames.push(tcp(&format!("[2001:db8:7::7]:{port}"), WEB6).ack());
+        frames.push(from_to(&format!("[2001:db8:7::7]:{port}"), WEB6).ack());
     }
     frames
 }

@@ -176,7 +176,7 @@ impl Bench {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 1 } else { 128 }, ..ProptestConfig::default() })]
+    #![proptest_config(crate::models::cases(128))]
     #[test]
     fn it_agrees_with_a_map_under_pressure(steps in steps()) {
         let table = FlowTable::new(16);

@@ -34,7 +34,7 @@ const ALL: [Scheduler; 3] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 1 } else { 64 }, ..ProptestConfig::default() })]
+    #![proptest_config(crate::models::cases(64))]
 
     #[test]
     fn weighted_round_robin_is_exact(weights in prop::collection::vec(0_u32..30, 1..12)) {

@@ -1,7 +1,7 @@
 //! Ack means effective (contract rule S1): after `publish`, every worker routes by what was changed.
 
 use crate::{
-    frames::{Conversation, tcp},
+    frames::{Conversation, from_to},
     world::{B1, B2, B3, OUTSIDE_PORT, Size, USUAL, WEB, WEB4, World, mac_at, usual},
 };
 use std::{cell::RefCell, rc::Rc};
@@ -30,7 +30,7 @@ fn two_workers() -> World {
 }
 
 fn flow(port: u16) -> Conversation {
-    tcp(&format!("{CLIENT}:{port}"), WEB4)
+    from_to(&format!("{CLIENT}:{port}"), WEB4)
 }
 
 /// SYNs from these ports, in turn to both workers, then a step of each: who got them.

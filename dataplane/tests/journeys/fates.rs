@@ -1,7 +1,7 @@
 //! Every fate has a packet that meets it: a case for each, and a test that none is without.
 
 use crate::{
-    frames::{OUTSIDE, ROUTER, arp, ndp, patched, tagged, tcp, udp, written},
+    frames::{OUTSIDE, ROUTER, arp, from_to, ndp, patched, tagged, written},
     world::{
         B1, B2, B3, DNS4, OUTSIDE_PORT, OUTSIDE4, USUAL, VIP4, VIP6, WEB, WEB4, WEB6, World, usual,
     },
@@ -40,11 +40,11 @@ fn within(world: World, fate: Fate, says: &'static str, frames: Vec<Vec<u8>>) ->
 }
 
 fn syn4() -> Vec<u8> {
-    tcp("198.51.100.7:4000", WEB4).syn()
+    from_to("198.51.100.7:4000", WEB4).syn()
 }
 
 fn syn6() -> Vec<u8> {
-    tcp("[2001:db8:7::7]:4000", WEB6).syn()
+    from_to("[2001:db8:7::7]:4000", WEB6).syn()
 }
 
 fn from_router() -> PacketBuilderStep<etherparse::IpHeaders> {
@@ -100,7 +100,7 @@ fn network_cases() -> Vec<Case> {
         )),
         ..Default::default()
     };
-    let flow6 = tcp("[2001:db8:7::7]:4000", WEB6);
+    let flow6 = from_to("[2001:db8:7::7]:4000", WEB6);
     vec![
         case(
             Fate::Ipv4Malformed,
@@ -128,8 +128,8 @@ fn network_cases() -> Vec<Case> {
 }
 
 fn transport_cases() -> Vec<Case> {
-    let flow = tcp("198.51.100.7:4000", WEB4);
-    let datagram = udp("198.51.100.7:4000", DNS4).datagram();
+    let flow = from_to("198.51.100.7:4000", WEB4);
+    let datagram = from_to("198.51.100.7:4000", DNS4).datagram();
     vec![
         case(Fate::TcpMalformed, "offset 1", patched(syn4(), 46, &[0x10])),
         case(
@@ -145,12 +145,12 @@ fn transport_cases() -> Vec<Case> {
         case(
             Fate::BadSource,
             "from a multicast group",
-            tcp("224.0.0.1:4000", WEB4).syn(),
+            from_to("224.0.0.1:4000", WEB4).syn(),
         ),
         case(
             Fate::NoService,
             "no such port",
-            tcp("198.51.100.7:4000", "203.0.113.80:81").syn(),
+            from_to("198.51.100.7:4000", "203.0.113.80:81").syn(),
         ),
     ]
 }

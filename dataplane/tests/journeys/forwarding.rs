@@ -1,7 +1,7 @@
 //! TCP and UDP to backends: what leaves, and what is counted.
 
 use crate::{
-    frames::{Conversation, INSIDE, ROUTER, patched, rewritten, tagged, tcp, udp},
+    frames::{Conversation, INSIDE, ROUTER, from_to, patched, rewritten, tagged},
     world::{
         B1, B2, Counts, DNS4, INSIDE_PORT, Left, USUAL, VIP4, WEB4, WEB6, World, backend, mac_at,
         service, usual,
@@ -74,8 +74,8 @@ fn dropped(says: &'static str, frame: Vec<u8>, fate: &'static str) -> Step {
 #[test]
 fn tcp_over_ipv4_follows_its_flow() {
     let (one, two) = (
-        tcp("198.51.100.7:4000", WEB4),
-        tcp("198.51.100.7:4001", WEB4),
+        from_to("198.51.100.7:4000", WEB4),
+        from_to("198.51.100.7:4001", WEB4),
     );
     journey(
         World::new(),
@@ -94,7 +94,7 @@ fn tcp_over_ipv4_follows_its_flow() {
 
 #[test]
 fn tcp_over_ipv6_follows_its_flow() {
-    let flow = tcp("[2001:db8:7::7]:4000", WEB6);
+    let flow = from_to("[2001:db8:7::7]:4000", WEB6);
     journey(
         World::new(),
         vec![
@@ -107,8 +107,8 @@ fn tcp_over_ipv6_follows_its_flow() {
 #[test]
 fn udp_follows_its_flow() {
     let (one, two) = (
-        udp("198.51.100.7:4000", DNS4),
-        udp("198.51.100.8:4000", DNS4),
+        from_to("198.51.100.7:4000", DNS4),
+        from_to("198.51.100.8:4000", DNS4),
     );
     journey(
         World::new(),
@@ -122,8 +122,8 @@ fn udp_follows_its_flow() {
 
 #[test]
 fn headers_with_more_in_them_leave_as_they_came() {
-    let v4 = tcp("198.51.100.7:4000", WEB4);
-    let v6 = tcp("[2001:db8:7::7]:4000", WEB6);
+    let v4 = from_to("198.51.100.7:4000", WEB4);
+    let v6 = from_to("[2001:db8:7::7]:4000", WEB6);
     journey(
         World::new(),
         vec![
@@ -137,7 +137,7 @@ fn headers_with_more_in_them_leave_as_they_came() {
 
 #[test]
 fn a_burst_of_one_flow_is_placed_once() {
-    let flow = tcp("198.51.100.7:4000", WEB4);
+    let flow = from_to("198.51.100.7:4000", WEB4);
     let frames = vec![flow.syn(), flow.ack(), flow.ack()];
     let out: Vec<_> = frames.iter().map(|it| to("10.0.0.1", it)).collect();
     let total = frames.concat();
@@ -157,7 +157,7 @@ fn a_burst_of_one_flow_is_placed_once() {
 
 #[test]
 fn nothing_is_remembered_of_a_flow_that_begins_with_its_end() {
-    let flow = tcp("198.51.100.7:4000", WEB4);
+    let flow = from_to("198.51.100.7:4000", WEB4);
     let forwarded = |says, frame: Vec<u8>| followed(says, frame, "10.0.0.1");
     let later = |says, frame: Vec<u8>| followed(says, frame, "10.0.0.2");
     journey(
@@ -176,7 +176,7 @@ fn a_service_of_every_port_takes_what_no_other_has() {
     let every = ServiceId(9);
     spec.services.push(service(every, Protocol::Tcp, VIP4, 0));
     spec.backends.push(backend(20, every, "10.0.0.20"));
-    let at = |port| tcp("198.51.100.7:4000", &format!("{VIP4}:{port}"));
+    let at = |port| from_to("198.51.100.7:4000", &format!("{VIP4}:{port}"));
     journey(
         World::of(spec, USUAL),
         vec![
@@ -185,7 +185,7 @@ fn a_service_of_every_port_takes_what_no_other_has() {
             placed("one more", at(22).syn(), "10.0.0.20"),
             dropped(
                 "not the other protocol",
-                udp("198.51.100.7:4000", "203.0.113.80:22").datagram(),
+                from_to("198.51.100.7:4000", "203.0.113.80:22").datagram(),
                 "no_service",
             ),
         ],
@@ -194,8 +194,8 @@ fn a_service_of_every_port_takes_what_no_other_has() {
 
 #[test]
 fn what_is_not_for_a_service_is_dropped() {
-    let flow = tcp("198.51.100.7:4000", WEB4);
-    let at = |service| tcp("198.51.100.7:4000", service).syn();
+    let flow = from_to("198.51.100.7:4000", WEB4);
+    let at = |service| from_to("198.51.100.7:4000", service).syn();
     journey(
         World::new(),
         vec![
@@ -213,7 +213,7 @@ fn what_is_not_for_a_service_is_dropped() {
 
 #[test]
 fn a_broken_frame_for_another_station_is_only_that() {
-    let flow = tcp("198.51.100.7:4000", WEB4);
+    let flow = from_to("198.51.100.7:4000", WEB4);
     let broken = patched(patched(flow.syn(), 0, &ROUTER.0), 24, &[0, 0]);
     journey(
         World::new(),
@@ -227,7 +227,7 @@ fn a_broken_frame_for_another_station_is_only_that() {
 fn over(vlans: (Option<u16>, Option<u16>), frame: &[u8], expected: &[u8]) {
     let mut spec = usual();
     (spec.ports[0].vlan, spec.ports[1].vlan) = vlans;
-    let mut world = World::of(spec, USUAL);
+    let mut world = World::settled(spec, USUAL);
     let left = world.send(frame);
     assert_eq!(left.len(), 1, "{vlans:?}");
     assert_eq!(left[0].frame, to("10.0.0.1", expected), "{vlans:?}");
@@ -235,7 +235,7 @@ fn over(vlans: (Option<u16>, Option<u16>), frame: &[u8], expected: &[u8]) {
 
 #[test]
 fn tags_are_put_in_taken_out_and_changed() {
-    let plain = tcp("198.51.100.7:4000", WEB4).syn();
+    let plain = from_to("198.51.100.7:4000", WEB4).syn();
     let with = |control| tagged(plain.clone(), control);
     over((Some(100), Some(100)), &with(0xe064), &with(0xe064));
     over((Some(100), Some(200)), &with(0xe064), &with(0xe0c8));
@@ -245,7 +245,7 @@ fn tags_are_put_in_taken_out_and_changed() {
 
 #[test]
 fn a_priority_tag_becomes_the_tag() {
-    let plain = tcp("198.51.100.7:4000", WEB4).syn();
+    let plain = from_to("198.51.100.7:4000", WEB4).syn();
     let with = |control| tagged(plain.clone(), control);
     over((None, None), &with(0xe000), &with(0xe000));
     over((None, Some(200)), &with(0xe000), &with(0xe0c8));
@@ -255,7 +255,7 @@ fn a_priority_tag_becomes_the_tag() {
 fn a_tagged_port_takes_only_its_vlan() {
     let mut spec = usual();
     spec.ports[0].vlan = Some(100);
-    let plain = tcp("198.51.100.7:4000", WEB4).syn();
+    let plain = from_to("198.51.100.7:4000", WEB4).syn();
     journey(
         World::of(spec, USUAL),
         vec![
@@ -271,7 +271,7 @@ fn a_tag_without_room_is_a_drop_of_its_own() {
     let mut spec = usual();
     spec.ports[1].vlan = Some(200);
     let mut world = World::of(spec, USUAL);
-    let mut full = tcp("198.51.100.7:4000", WEB4).syn();
+    let mut full = from_to("198.51.100.7:4000", WEB4).syn();
     full.resize(2046, 0);
     let (left, moved) = world.observed(&[full]);
     assert_eq!(left, []);
@@ -283,7 +283,7 @@ fn a_tag_without_room_is_a_drop_of_its_own() {
 fn flows_are_counted_for_their_backend() {
     let mut world = World::new();
     let flows: Vec<Conversation> = (0..5)
-        .map(|port| tcp(&format!("198.51.100.7:{}", 4000 + port), WEB4))
+        .map(|port| from_to(&format!("198.51.100.7:{}", 4000 + port), WEB4))
         .collect();
     for flow in &flows {
         world.send(&flow.syn());

@@ -6,7 +6,7 @@ use etherparse::{
     PacketBuilder, PacketBuilderStep, TcpHeader, err::packet::BuildWriteError,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use tether_dataplane::{Mac, key::Protocol};
+use tether_dataplane::Mac;
 
 /// The port to the clients.
 pub(crate) const OUTSIDE: Mac = Mac([2, 0, 0, 0, 0, 0x99]);
@@ -15,30 +15,17 @@ pub(crate) const INSIDE: Mac = Mac([2, 0, 0, 0, 0, 0x88]);
 /// The router by which clients come.
 pub(crate) const ROUTER: Mac = Mac([2, 0, 0, 0, 0, 0x11]);
 
-/// The client's packet to a service: TCP with some flags, or UDP.
+/// A client and a service, with the packets that it may send there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Conversation {
-    pub(crate) protocol: Protocol,
     pub(crate) client: SocketAddr,
     pub(crate) service: SocketAddr,
 }
 
-pub(crate) fn socket(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
-pub(crate) fn tcp(client: &str, service: &str) -> Conversation {
+pub(crate) fn from_to(client: &str, service: &str) -> Conversation {
     Conversation {
-        protocol: Protocol::Tcp,
-        client: socket(client),
-        service: socket(service),
-    }
-}
-
-pub(crate) fn udp(client: &str, service: &str) -> Conversation {
-    Conversation {
-        protocol: Protocol::Udp,
-        ..tcp(client, service)
+        client: client.parse().unwrap(),
+        service: service.parse().unwrap(),
     }
 }
 
@@ -62,22 +49,6 @@ impl Conversation {
     pub(crate) fn datagram(self) -> Vec<u8> {
         let (from, to) = (self.client.port(), self.service.port());
         written(|out| self.network().udp(from, to).write(out, b"who is it?"))
-    }
-
-    /// What opens it: a SYN or a datagram.
-    pub(crate) fn opening(self) -> Vec<u8> {
-        match self.protocol {
-            Protocol::Tcp => self.syn(),
-            Protocol::Udp => self.datagram(),
-        }
-    }
-
-    /// Any later packet.
-    pub(crate) fn more(self) -> Vec<u8> {
-        match self.protocol {
-            Protocol::Tcp => self.ack(),
-            Protocol::Udp => self.datagram(),
-        }
     }
 
     pub(crate) fn tcp(self, flags: impl FnOnce(&mut TcpHeader)) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! The life of a backend, contract section 6: what it gets in each state.
 
 use crate::{
-    frames::{Conversation, tcp},
+    frames::{Conversation, from_to},
     world::{B1, B2, B3, Counts, WEB, WEB4, World, moved},
 };
 use tether_dataplane::tables::{backend::BackendState, id::BackendId, service::OnBackendDown};
@@ -10,11 +10,11 @@ const CLIENT: &str = "198.51.100.7";
 const MINUTE: u32 = 60_000;
 
 fn flow(port: u16) -> Conversation {
-    tcp(&format!("{CLIENT}:{port}"), WEB4)
+    from_to(&format!("{CLIENT}:{port}"), WEB4)
 }
 
 fn stranger(port: u16) -> Vec<u8> {
-    tcp(&format!("198.51.100.8:{port}"), WEB4).syn()
+    from_to(&format!("198.51.100.8:{port}"), WEB4).syn()
 }
 
 /// What comes of B1's state: for new flows without an affinity, with one, and for its live flow.

@@ -1,10 +1,10 @@
 //! Neighbours: frames wait for a MAC address, answers are renewed, and a neighbour may move.
 
 use crate::{
-    frames::{Conversation, INSIDE, arp, padded, rewritten, tcp},
+    frames::{Conversation, INSIDE, arp, from_to, padded, rewritten},
     world::{
-        B1, Counts, INSIDE_PORT, INSIDE4, Left, OUTSIDE_PORT, USUAL, WEB, WEB4, World, answer_from,
-        answer_to, mac_at, usual,
+        B1, Counts, INSIDE_PORT, INSIDE4, Left, OUTSIDE_PORT, USUAL, WEB, WEB4, WEB6, World,
+        answer_from, answer_to, mac_at, usual,
     },
 };
 use etherparse::ArpOperation;
@@ -12,13 +12,13 @@ use std::net::Ipv4Addr;
 use tether_dataplane::{
     Mac,
     limits::{HELD, HELD_PER_NEIGHBOUR, HOLD_MS},
-    tables::TablesSpec,
+    tables::{TablesSpec, id::BackendId},
 };
 
 const BACKEND4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
 fn flow(port: u16) -> Conversation {
-    tcp(&format!("198.51.100.7:{port}"), WEB4)
+    from_to(&format!("198.51.100.7:{port}"), WEB4)
 }
 
 /// One backend, one service.
@@ -94,6 +94,21 @@ fn the_first_syn_waits_for_the_answer() {
     let moved = crate::world::moved(&before, &world.counts(0));
     assert_eq!((moved["held"], moved["forwarded"]), (-1, 1));
     assert_eq!(moved["forwarded_bytes"], i64::try_from(syn.len()).unwrap());
+}
+
+#[test]
+fn over_ipv6_a_solicitation_asks() {
+    let mut spec = usual();
+    spec.services.remove(0);
+    spec.backends.retain(|backend| backend.id == BackendId(4));
+    let mut world = World::unsettled(spec, USUAL);
+    let syn = from_to("[2001:db8:7::7]:4000", WEB6).syn();
+    let left = world.send(&syn);
+    let asked = left.iter().find_map(|it| answer_to(&it.frame));
+    world.put(0, INSIDE_PORT, &asked.unwrap());
+    world.pass(1);
+    let mac = mac_at("fd00::4".parse().unwrap());
+    assert!(world.step(0).contains(&at(mac, &syn)));
 }
 
 #[test]

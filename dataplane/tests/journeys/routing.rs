@@ -1,7 +1,7 @@
 //! The routing rules of the affinity contract, section 2, as packets see them.
 
 use crate::{
-    frames::{Conversation, tcp, udp},
+    frames::{Conversation, from_to},
     world::{
         Affinity, B1, B2, B3, DNS, DNS4, Size, USUAL, VIP4, WEB, WEB_6, WEB4, WEB6, World, backend,
         service, usual,
@@ -24,7 +24,7 @@ const MINUTE: u32 = 60_000;
 
 /// A connection of the client, from this port.
 fn flow(port: u16) -> Conversation {
-    tcp(&format!("{CLIENT}:{port}"), WEB4)
+    from_to(&format!("{CLIENT}:{port}"), WEB4)
 }
 
 #[test]
@@ -67,14 +67,14 @@ fn r2_a_new_flow_goes_to_the_owner_past_the_scheduler() {
     world.start(DNS, "198.51.100.7:53", BackendId(8), MINUTE);
     for port in 1..10 {
         assert_eq!(world.receiver(&flow(port).syn()), Some(B3));
-        let v6 = tcp(&format!("[2001:db8:7::{port}]:4000"), WEB6);
+        let v6 = from_to(&format!("[2001:db8:7::{port}]:4000"), WEB6);
         assert_eq!(world.receiver(&v6.syn()), Some(BackendId(6)));
     }
-    let datagram = udp("198.51.100.7:53", DNS4).datagram();
+    let datagram = from_to("198.51.100.7:53", DNS4).datagram();
     assert_eq!(world.receiver(&datagram), Some(BackendId(8)));
     assert_eq!(world.counts(0)["flows_by_affinity"], 19);
     // The scheduler has not had a turn.
-    let other = tcp("198.51.100.8:1", WEB4);
+    let other = from_to("198.51.100.8:1", WEB4);
     assert_eq!(world.receiver(&other.syn()), Some(B1));
 }
 
@@ -88,7 +88,7 @@ fn r3_without_a_match_the_scheduler_decides() {
         .map(|port| world.receiver(&flow(port).syn()))
         .collect();
     assert_eq!(owners, [Some(B1), Some(B2), Some(B3), Some(B1)]);
-    let datagram = udp("198.51.100.8:9", DNS4).datagram();
+    let datagram = from_to("198.51.100.8:9", DNS4).datagram();
     assert_eq!(
         world.receiver(&datagram),
         Some(BackendId(7)),
@@ -217,7 +217,7 @@ fn r5_the_most_specific_wins_in_every_order_over_ipv4() {
 
 #[test]
 fn r5_the_most_specific_wins_in_every_order_over_ipv6() {
-    let flow = tcp("[2001:db8:7::7]:4000", WEB6);
+    let flow = from_to("[2001:db8:7::7]:4000", WEB6);
     precedence(WEB_6, 30, KINDS6, flow);
 }
 
@@ -242,7 +242,7 @@ fn r5_explain_says_what_a_worker_does() {
             without: None,
         };
         let explained = world.writer.explain(&asked, world.now);
-        let got = world.receiver(&tcp(client, WEB4).syn());
+        let got = world.receiver(&from_to(client, WEB4).syn());
         assert_eq!(explained.backend, got, "{client}");
         let decides = explained.affinity.is_some();
         assert_eq!(decides, explained.by == explain::By::Affinity, "{client}");
@@ -270,7 +270,7 @@ fn r6_an_affinity_is_for_one_destination() {
     }
     let mut world = World::of(spec, USUAL);
     world.start(tls, CLIENT, BackendId(22), MINUTE);
-    let to_tls = |port| tcp(&format!("{CLIENT}:{port}"), "203.0.113.80:443").syn();
+    let to_tls = |port| from_to(&format!("{CLIENT}:{port}"), "203.0.113.80:443").syn();
     assert_eq!(world.receiver(&flow(1).syn()), Some(B1));
     assert_eq!(world.receiver(&to_tls(1)), Some(BackendId(22)));
     assert_eq!(world.receiver(&flow(2).syn()), Some(B2));
@@ -282,7 +282,7 @@ fn r6_an_affinity_is_for_one_destination() {
 fn flood(world: &mut World, syns: u32) {
     let client = |at: u32| {
         let [_, b, c, d] = at.to_be_bytes();
-        tcp(&format!("100.{b}.{c}.{d}:{}", 1024 + at % 60_000), WEB4).syn()
+        from_to(&format!("100.{b}.{c}.{d}:{}", 1024 + at % 60_000), WEB4).syn()
     };
     for burst in 0..syns / 64 {
         let frames: Vec<_> = (0..64).map(|it| client(burst * 64 + it)).collect();
@@ -315,7 +315,7 @@ fn r7_a_flood_harms_no_established_flow_and_no_affinity() {
     }
     let lives = world.view(affinity).deadline > world.now;
     assert!(lives, "the flood took less than a minute");
-    let syn = tcp("198.51.100.8:1", WEB4).syn();
+    let syn = from_to("198.51.100.8:1", WEB4).syn();
     assert_eq!(world.receiver(&syn), Some(B3));
 }
 
@@ -333,7 +333,7 @@ fn r7_an_affinity_holds_where_no_flow_can_be_remembered() {
     );
     let affinity = world.start(WEB, "198.51.100.8", B3, MINUTE);
     for port in 1..20 {
-        let flow = tcp(&format!("198.51.100.8:{port}"), WEB4);
+        let flow = from_to(&format!("198.51.100.8:{port}"), WEB4);
         assert_eq!(world.receiver(&flow.syn()), Some(B3));
         assert_eq!(world.receiver(&flow.ack()), Some(B3));
     }

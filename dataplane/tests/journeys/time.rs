@@ -1,7 +1,7 @@
 //! The rules of time, contract section 3, as packets see them.
 
 use crate::{
-    frames::{Conversation, tcp},
+    frames::{Conversation, from_to},
     world::{Affinity, B1, B2, B3, Size, USUAL, WEB, WEB4, World, usual},
 };
 use tether_dataplane::{
@@ -14,7 +14,7 @@ const MINUTE: u32 = 60_000;
 const HALF_HOUR: u32 = 1_800_000;
 
 fn flow(port: u16) -> Conversation {
-    tcp(&format!("{CLIENT}:{port}"), WEB4)
+    from_to(&format!("{CLIENT}:{port}"), WEB4)
 }
 
 fn refreshing(refresh: Refresh) -> World {
@@ -184,7 +184,7 @@ fn t5_the_interval_is_half_open() {
             world.put(
                 0,
                 0,
-                &tcp(&format!("{CLIENT}:{}", 10 + later.since(end)), WEB4).syn(),
+                &from_to(&format!("{CLIENT}:{}", 10 + later.since(end)), WEB4).syn(),
             );
             assert_eq!(
                 placed_by_affinity(&mut world),

@@ -1,7 +1,7 @@
 //! A port that takes no more: what is dropped is counted, and extends no affinity.
 
 use crate::{
-    frames::{OUTSIDE, ROUTER, tcp, written},
+    frames::{OUTSIDE, ROUTER, from_to, written},
     world::{B1, Counts, OUTSIDE_PORT, OUTSIDE4, Size, USUAL, WEB, WEB4, World, usual},
 };
 use etherparse::PacketBuilder;
@@ -20,7 +20,7 @@ fn narrow() -> World {
 #[test]
 fn the_last_of_a_burst_are_dropped() {
     let mut world = narrow();
-    let flow = tcp("198.51.100.7:4000", WEB4);
+    let flow = from_to("198.51.100.7:4000", WEB4);
     let frames = vec![flow.syn(); ROOM + 3];
     let (left, moved) = world.observed(&frames);
     assert_eq!(left.len(), ROOM);
@@ -42,7 +42,7 @@ fn answers_that_cannot_leave_are_not_counted_as_made() {
 
 /// Fills the transmit queue, so that the next step's frames are dropped.
 fn fill(world: &mut World) {
-    let other = tcp("198.51.100.99:4000", WEB4);
+    let other = from_to("198.51.100.99:4000", WEB4);
     (0..ROOM).for_each(|_| world.put(0, OUTSIDE_PORT, &other.syn()));
     world.pass(1);
     world.workers[0].step(world.now);
@@ -52,7 +52,7 @@ fn fill(world: &mut World) {
 fn t2_a_packet_that_was_dropped_does_not_extend() {
     let mut world = narrow();
     let affinity = world.start(WEB, "198.51.100.7", B1, 60_000);
-    let flow = tcp("198.51.100.7:4000", WEB4);
+    let flow = from_to("198.51.100.7:4000", WEB4);
     world.send(&flow.syn());
     let extended = world.now + 60_000;
     assert_eq!(world.view(affinity).deadline, extended);

@@ -232,7 +232,7 @@ impl Bench {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 1 } else { 96 }, ..ProptestConfig::default() })]
+    #![proptest_config(crate::models::cases(48))]
     #[test]
     fn it_agrees_with_a_list_after_every_step(steps in steps(), others in 0_u16..400) {
         let mut bench = bench(1000);

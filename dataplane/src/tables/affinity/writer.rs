@@ -5,7 +5,7 @@
 
 use super::{
     AffinityTable,
-    cell::{CellId, CellView, Grant},
+    cell::{Cell, CellId, CellView, Grant},
     directory::DirectoryWriter,
     family::{Family, Query, Ranks, V4, V6, owner_and_cell, rank_of, value},
     source::Source,
@@ -125,7 +125,7 @@ impl AffinityWriter {
 
     /// Takes an affinity out: the next new flow is balanced.
     pub fn end(&mut self, key: &AffinityKey, cell: CellId) {
-        self.table.cells[cell.index as usize].end();
+        self.cell(cell).end();
         match key.source.address() {
             IpAddr::V4(_) => self.v4.remove(&key4(key)),
             IpAddr::V6(_) => self.v6.remove(&key6(key)),
@@ -136,25 +136,25 @@ impl AffinityWriter {
 
     /// Takes it out if its deadline has come; else says when that is.
     pub fn expire(&mut self, key: &AffinityKey, cell: CellId, now: Millis) -> Result<(), Millis> {
-        self.table.cells[cell.index as usize].expire(now)?;
+        self.cell(cell).expire(now)?;
         self.end(key, cell);
         Ok(())
     }
 
     /// Puts the deadline at `deadline`, or leaves it where it is later; returns what it is.
     pub fn extend(&mut self, cell: CellId, deadline: Millis) -> Millis {
-        self.table.cells[cell.index as usize].extend(deadline)
+        self.cell(cell).extend(deadline)
     }
 
     /// Changes how packets extend it: by `duration_ms` (0: not at all), never beyond `limit`.
     pub fn set_extension(&mut self, cell: CellId, duration_ms: u32, limit: Option<Millis>) {
-        self.table.cells[cell.index as usize].set_extension(duration_ms, limit);
+        self.cell(cell).set_extension(duration_ms, limit);
     }
 
     /// What an operator sees of it.
     #[must_use]
     pub fn view(&self, cell: CellId) -> CellView {
-        self.table.cells[cell.index as usize].view()
+        self.cell(cell).view()
     }
 
     /// The affinity that would decide about a new flow from this client at `now`.
@@ -232,7 +232,7 @@ impl AffinityWriter {
     /// Bytes of what workers read.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let cells = self.len() * size_of::<super::cell::Cell>();
+        let cells = self.len() * size_of::<Cell>();
         self.v4.bytes() + self.v6.bytes() + cells
     }
 
@@ -245,6 +245,13 @@ impl AffinityWriter {
                 Leaving::Ended(cell) => self.free.push_back(cell),
             }
         }
+    }
+
+    /// A cell by the name that a start gave it; who uses the name after the end breaks another's.
+    fn cell(&self, id: CellId) -> &Cell {
+        let cell = self.table.cell(id);
+        debug_assert_eq!(cell.generation(), id.generation, "another's cell");
+        cell
     }
 
     fn take_cell(&mut self) -> Result<u32, Refused> {

@@ -38,7 +38,7 @@ fn service(id: u16, (protocol, address, port): Address) -> Service {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 128 }, ..ProptestConfig::default() })]
+    #![proptest_config(crate::models::cases(128))]
     #[test]
     fn it_finds_what_a_map_finds(
         addresses in prop::collection::btree_set(address(), 0..60),

@@ -1,0 +1,112 @@
+//! The directory against a map, and what becomes of the memory that it lets go of.
+
+use super::*;
+use crate::rcu;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn writer(readers: usize) -> (rcu::Publisher, Vec<rcu::Reader>, DirectoryWriter<2>) {
+    let (publisher, readers) = rcu::domain(readers);
+    let hasher: Hasher<2> = |keys, entry| keys.hash2(entry[0], entry[1] & KEY_BITS);
+    let writer = DirectoryWriter::new(publisher.domain(), HashKeys::random(), hasher);
+    (publisher, readers, writer)
+}
+
+#[test]
+fn prefixes_of_one_address_are_different_keys() {
+    let (_publisher, _readers, mut writer) = writer(0);
+    writer.put(&[1, (24 << 56) | 7]).unwrap();
+    assert_eq!(writer.get(&[1, 24 << 56]), Some((24 << 56) | 7));
+    assert_eq!(writer.get(&[1, 16 << 56]), None);
+}
+
+proptest! {
+    #![proptest_config(crate::models::cases(64))]
+    #[test]
+    fn it_agrees_with_a_map_after_every_step(
+        steps in prop::collection::vec((0_u64..300, 0_u64..3, 0_u8..4), 1..600)
+    ) {
+        let (publisher, mut readers, mut writer) = writer(1);
+        let directory = Arc::clone(writer.directory());
+        let mut oracle = BTreeMap::new();
+        for (value, (address, prefix, what)) in (1_u64..).zip(steps) {
+            let key = [address, prefix << 56];
+            match what {
+                0 => { writer.remove(&key); oracle.remove(&key); }
+                1 => { publisher.advance(); readers[0].quiescent(); writer.reclaim(publisher.passed()); }
+                _ => { writer.put(&[address, (prefix << 56) | value]).unwrap(); oracle.insert(key, value); }
+            }
+            let root = directory.root(readers[0].guard());
+            let seen = root.word(writer.hash(&key)).find(&key).map(|word| word & !KEY_BITS);
+            prop_assert_eq!(seen, oracle.get(&key).copied());
+            prop_assert_eq!(writer.len(), oracle.len());
+        }
+        let root = directory.root(readers[0].guard());
+        for (key, value) in &oracle {
+            let hash = writer.hash(key);
+            prop_assert!(root.word(hash).may_hold(hash), "no false negative in the Bloom bits");
+            prop_assert_eq!(root.word(hash).find(key).map(|word| word & !KEY_BITS), Some(*value));
+        }
+    }
+}
+
+/// Millions of buckets are replaced when a large directory grows: they are one change, not as
+/// many as make the table refuse others.
+#[test]
+fn growth_is_one_change() {
+    let (publisher, mut readers, mut writer) = writer(1);
+    let mut grown = 0;
+    for address in 0..2000 {
+        let words = writer.root.words.len();
+        writer.put(&[address, 1]).unwrap();
+        if writer.root.words.len() > words {
+            grown += 1;
+            assert!(writer.waiting() <= 2, "{} wait", writer.waiting());
+        }
+        publisher.advance();
+        readers[0].quiescent();
+        writer.reclaim(publisher.passed());
+        assert_eq!(writer.waiting(), 0);
+    }
+    assert!(grown > 2);
+}
+
+/// Every line that was cut from a slab is in a bucket that is read, or free.
+#[test]
+fn what_a_growth_replaces_is_used_again() {
+    let (publisher, mut readers, mut writer) = writer(1);
+    for address in 0..2000 {
+        writer.put(&[address, 1]).unwrap();
+        publisher.advance();
+        readers[0].quiescent();
+        writer.reclaim(publisher.passed());
+    }
+    assert_eq!(writer.pool.slabs.len(), 1);
+    let (_, left) = writer.pool.unused.unwrap();
+    let free = writer.pool.free.iter().enumerate();
+    let free: usize = free.map(|(lines, buckets)| lines * buckets.len()).sum();
+    let words = writer.root.words.iter();
+    let buckets = words.filter_map(|word| old_bucket::<2>(word.load(Ordering::Relaxed)));
+    let read: usize = buckets.map(|it| Pool::<2>::lines(it.entries)).sum();
+    assert_eq!(read + free + left, LINES_PER_SLAB);
+}
+
+#[test]
+fn a_reader_keeps_its_bucket_while_the_writer_goes_on() {
+    let (publisher, mut readers, mut writer) = writer(1);
+    let directory = Arc::clone(writer.directory());
+    writer.put(&[9, 1]).unwrap();
+    let word = directory
+        .root(readers[0].guard())
+        .word(writer.hash(&[9, 0]));
+    for round in 2..50 {
+        writer.put(&[9, round]).unwrap();
+        publisher.advance();
+        writer.reclaim(publisher.passed());
+    }
+    assert_eq!(word.find(&[9, 0]), Some(1));
+    assert!(writer.waiting() > 0);
+    readers[0].quiescent();
+    writer.reclaim(publisher.passed());
+    assert_eq!(writer.waiting(), 0);
+}
