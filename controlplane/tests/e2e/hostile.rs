@@ -41,7 +41,7 @@ struct Attacker {
     target: [u8; 6],
 }
 
-/// How many packets had each fate, and under "received" and "held" what those count.
+/// How many packets had each fate, and under "received" how many there were.
 type Counts = BTreeMap<String, u64>;
 
 fn counts(bed: &Testbed<'_>) -> Counts {

@@ -17,12 +17,12 @@
 
 mod ack;
 mod affinity;
+mod edge;
 mod hostile;
 mod link;
 mod operator;
 mod owner;
 mod process;
-mod reflection;
 mod refusals;
 mod spread;
 mod testbed;

@@ -87,7 +87,7 @@ impl Client<'_> {
         spread
     }
 
-    /// The server that the kernel's own ping reaches, or not.
+    /// Whether the kernel at this address answers pings.
     pub fn ping(&self, address: &str) -> bool {
         let mut ping = std::process::Command::new("ping");
         ping.args(["-c", "3", "-i", "0.2", "-W", "2", "-I"]);

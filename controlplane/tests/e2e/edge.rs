@@ -1,4 +1,4 @@
-//! Server reflection: what `grpcurl` needs to know, and the pages for machines.
+//! What machines read: server reflection, as `grpcurl` needs it, and the pages of metrics and health.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
