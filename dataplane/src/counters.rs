@@ -1,7 +1,11 @@
-//! What a worker counts: plain additions by one writer, read from elsewhere at any time.
+//! What a worker counts: plain additions to counters of its own, committed once a step to those that
+//! are read from elsewhere at any time.
 
 use crate::{fate::Fate, limits, tables::id::BackendId};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering, fence},
+};
 
 /// A count with one writer: an addition is a load and a store, no locked instruction.
 #[derive(Debug, Default)]
@@ -36,10 +40,10 @@ macro_rules! counters {
         #[derive(Debug)]
         #[repr(align(128))]
         pub(crate) struct Counters {
-            /// Odd while a step changes them.
+            /// Odd while they are being changed.
             sequence: AtomicU64,
             fates: [Counter; Fate::COUNT],
-            backend_flows: Box<[Counter]>,
+            backend_flows: Arc<[Counter]>,
             $(#[doc = $text] pub(crate) $name: Counter,)+
         }
 
@@ -52,13 +56,29 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// The counters that others read.
             pub(crate) fn new() -> Self {
+                Self::with((0..limits::BACKENDS).map(|_| Counter::default()).collect())
+            }
+
+            fn with(backend_flows: Arc<[Counter]>) -> Self {
                 Self {
                     sequence: AtomicU64::new(0),
                     fates: std::array::from_fn(|_| Counter::default()),
-                    backend_flows: (0..limits::BACKENDS).map(|_| Counter::default()).collect(),
+                    backend_flows,
                     $($name: Counter::default(),)+
                 }
+            }
+
+            /// Makes `shared` the same as these, in one short piece of work: whoever reads them sees
+            /// all of a step or none of it. Flows of backends are shared at once.
+            pub(crate) fn commit(&self, shared: &Self) {
+                shared.begin();
+                for (shared, own) in shared.fates.iter().zip(&self.fates) {
+                    shared.set(own.get());
+                }
+                $(shared.$name.set(self.$name.get());)+
+                shared.end();
             }
 
             fn read(&self) -> CountersView {
@@ -95,6 +115,7 @@ counters! {
     flows_evicted "half-open flows that gave their place to a new one";
     flows_expired "flows that timed out";
     flows "flows that are remembered now";
+    flow_places "flows that there is room for";
     refreshes "times that a packet of a flow looked to extend its affinity";
     neighbours_learned "answers of neighbours that were of use";
     busy_cycles "cycles of the time-stamp counter in turns in which packets were received";
@@ -107,17 +128,20 @@ counters! {
 const TRIES: usize = 10_000;
 
 impl Counters {
-    /// A step begins to change counters.
-    #[inline]
-    pub(crate) fn begin(&self) {
+    /// Counters of a worker's own, to be committed to these.
+    pub(crate) fn of_worker(&self) -> Self {
+        Self::with(Arc::clone(&self.backend_flows))
+    }
+
+    /// They begin to change.
+    fn begin(&self) {
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release);
     }
 
-    /// The step is done: received is the sum of fates and held again.
-    #[inline]
-    pub(crate) fn end(&self) {
+    /// They have changed: received is the sum of fates and held again.
+    fn end(&self) {
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence + 1, Ordering::Release);
     }

@@ -84,7 +84,6 @@ impl<L: Line> FlowTable<L> {
     }
 
     /// Places.
-    #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.lines.len() * WAYS
     }

@@ -155,8 +155,8 @@ fn parse_all<F: Frame>(
             Err(fate) => own.findings.decide(index, Verdict::Done(fate)),
         }
     }
-    own.desk.counters.received.add(burst.len() as u64);
-    own.desk.counters.received_bytes.add(bytes);
+    own.counters.received.add(burst.len() as u64);
+    own.counters.received_bytes.add(bytes);
 }
 
 /// Parses a frame that is addressed to this port: to its MAC address, or to a group where it is not

@@ -5,6 +5,7 @@ mod housekeeping;
 
 use crate::{
     clock::{Clock, Millis},
+    counters::Counters,
     flow_table::{FlowTable, Line4, Line6, Tick},
     forward::{Findings, Lanes, View, forward},
     held::Held,
@@ -40,6 +41,8 @@ pub(crate) struct Flows {
 #[derive(Debug)]
 pub(crate) struct Own<F> {
     pub(crate) desk: Arc<Desk>,
+    /// Committed to the desk's at the end of each step.
+    pub(crate) counters: Counters,
     pub(crate) flows: Flows,
     /// The next turn of each service's scheduler.
     pub(crate) turns: Box<[u32]>,
@@ -69,12 +72,18 @@ impl<P: Port> Worker<P> {
     /// flows and half as many IPv6 flows. All memory that it will use is taken here.
     #[must_use]
     pub fn new(seat: Seat, ports: Vec<P>, flows: usize) -> Self {
+        let flows = Flows {
+            v4: FlowTable::new(flows),
+            v6: FlowTable::new(flows / 2),
+        };
+        let counters = seat.desk.counters.of_worker();
+        let places = flows.v4.capacity() + flows.v6.capacity();
+        counters.flow_places.set(places as u64);
+        counters.commit(&seat.desk.counters);
         let own = Own {
             desk: seat.desk,
-            flows: Flows {
-                v4: FlowTable::new(flows),
-                v6: FlowTable::new(flows / 2),
-            },
+            counters,
+            flows,
             // Workers begin at different backends.
             turns: vec![u32::try_from(seat.place).unwrap_or(0); limits::SERVICES]
                 .into_boxed_slice(),
@@ -99,9 +108,9 @@ impl<P: Port> Worker<P> {
     pub fn run(&mut self, clock: &Clock, idle: Idle) {
         let mut before = cycles();
         while !self.own.desk.stop.load(Ordering::Relaxed) {
-            let busy = self.step(clock.now());
+            let busy = self.step_by(|| clock.now());
             let now = cycles();
-            let counters = &self.own.desk.counters;
+            let counters = &self.own.counters;
             let spent = if busy {
                 &counters.busy_cycles
             } else {
@@ -113,20 +122,29 @@ impl<P: Port> Worker<P> {
                 std::thread::yield_now();
             }
         }
+        self.own.counters.commit(&self.own.desk.counters);
     }
 
     /// One step at `now`: receive, forward, housekeeping, quiescent. Whether anything came.
     pub fn step(&mut self, now: Millis) -> bool {
+        self.step_by(|| now)
+    }
+
+    /// A step that reads the clock after each burst was received: a packet that arrives at a
+    /// deadline is never judged by an instant before it (contract rule T5).
+    fn step_by(&mut self, clock: impl Fn() -> Millis) -> bool {
         let guard = self.reader.guard();
         // Loaded after frames were received: those that arrive after a publication are routed by it.
-        let snapshot = || View {
-            guard,
-            tables: self.tables.load(guard),
-            affinities: &self.affinities,
-            now,
-            tick: Tick::at(now),
+        let snapshot = || {
+            let now = clock();
+            View {
+                guard,
+                tables: self.tables.load(guard),
+                affinities: &self.affinities,
+                now,
+                tick: Tick::at(now),
+            }
         };
-        self.own.desk.counters.begin();
         let mut busy = false;
         for port in crate::tables::port_ids(self.ports.len()) {
             self.ports[port.index()].receive(&mut self.incoming);
@@ -144,9 +162,9 @@ impl<P: Port> Worker<P> {
         }
         self.housekeeping
             .run(snapshot(), &mut self.own, &mut self.ports);
-        self.own.desk.counters.steps.add(1);
-        self.own.desk.counters.busy_steps.add(u64::from(busy));
-        self.own.desk.counters.end();
+        self.own.counters.steps.add(1);
+        self.own.counters.busy_steps.add(u64::from(busy));
+        self.own.counters.commit(&self.own.desk.counters);
         self.reader.quiescent();
         busy
     }

@@ -41,7 +41,7 @@ fn worker(control: &Control, (place, view): (usize, &WorkerView), now: Millis) -
         reporting: control.pulse.is_reporting(place, now),
         packets: view.counters.received,
         flows: view.counters.flows,
-        flow_capacity: control.config.workers.flows.into(),
+        flow_capacity: view.counters.flow_places,
     }
 }
 

@@ -78,7 +78,7 @@ pub(crate) fn send_all<P: Port>(
                 .decide(*index, Verdict::Done(Fate::TransmitFull));
         }
     }
-    own.desk.counters.forwarded_bytes.add(bytes);
+    own.counters.forwarded_bytes.add(bytes);
     count_fates(count, own);
     extend(view, own);
 }
@@ -126,7 +126,7 @@ fn hold<F>(waiting: Waiting<F>, held: &mut Held<F>) -> Verdict {
 }
 
 fn count_fates<F>(count: usize, own: &mut Own<F>) {
-    let counters = &own.desk.counters;
+    let counters = &own.counters;
     let mut forwarded = 0;
     for verdict in &own.findings.verdicts[..count] {
         match verdict {
@@ -149,7 +149,7 @@ fn extend<F>(view: View<'_>, own: &mut Own<F>) {
     for (index, cell) in &own.findings.refreshes {
         let verdict = own.findings.verdicts[usize::from(*index)];
         if matches!(verdict, Verdict::To(_)) {
-            refresh(*cell, view, &own.desk.counters);
+            refresh(*cell, view, &own.counters);
         }
     }
 }
@@ -167,7 +167,7 @@ pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, por
         let backend = view.tables.backend(backend);
         backend.is_none_or(|it| view.tables.neighbours.get(it.neighbour).mac().is_some())
     };
-    let counters = &own.desk.counters;
+    let counters = &own.counters;
     own.held.release(
         |it| it.is_late(view.now) || resolved(it.backend),
         |mut it| {

@@ -66,6 +66,6 @@ fn answer_one<F: Frame>(
 fn learn<F>(learned: Learned, port: PortId, view: View<'_>, own: &mut Own<F>) {
     if let Some(neighbour) = view.tables.neighbours.find(learned.address, port) {
         neighbour.learn(&learned, view.now);
-        own.desk.counters.neighbours_learned.add(1);
+        own.counters.neighbours_learned.add(1);
     }
 }

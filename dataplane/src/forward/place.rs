@@ -144,9 +144,9 @@ fn choose<F, K: PathKey>(
             Some(BackendState::Down) if service.spec.on_backend_down == OnBackendDown::Drop => {
                 return Err(Fate::BackendDown);
             }
-            Some(BackendState::Down) => own.desk.counters.fallback_down.add(1),
-            Some(_) => own.desk.counters.fallback_disabled.add(1),
-            None => own.desk.counters.fallback_removed.add(1),
+            Some(BackendState::Down) => own.counters.fallback_down.add(1),
+            Some(_) => own.counters.fallback_disabled.add(1),
+            None => own.counters.fallback_removed.add(1),
         }
     }
     let turn = &mut own.turns[service.spec.id.index()];
@@ -180,7 +180,7 @@ fn remember<F, K: PathKey>(
     view: View<'_>,
     own: &mut Own<F>,
 ) {
-    let counters = &own.desk.counters;
+    let counters = &own.counters;
     let event = event_of(&new.packet);
     if matches!(event, TcpEvent::Rst | TcpEvent::Fin) {
         return;
@@ -229,8 +229,8 @@ pub(crate) fn is_expired(flow: Flow, tables: &Tables, now: Tick) -> bool {
 fn forget<F, K: PathKey>(place: Place, view: View<'_>, own: &mut Own<F>) {
     if let Some(gone) = K::flows(&mut own.flows).remove(place) {
         let moved = !gone.flow.is_over();
-        own.desk.counters.flows_moved.add(u64::from(moved));
-        let_go(gone, view.affinities, &own.desk.counters);
+        own.counters.flows_moved.add(u64::from(moved));
+        let_go(gone, view.affinities, &own.counters);
     }
 }
 

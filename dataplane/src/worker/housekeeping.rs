@@ -115,7 +115,7 @@ impl Housekeeping {
 
 /// Forgets flows that have timed out, at the pace that takes every line in its turn.
 fn sweep<F>(elapsed_ms: u64, view: View<'_>, own: &mut Own<F>) {
-    let (affinities, counters) = (view.affinities, &own.desk.counters);
+    let (affinities, counters) = (view.affinities, &own.counters);
     let expired = |flow| is_expired(flow, view.tables, view.tick);
     let lines = lines_due(own.flows.v4.lines(), elapsed_ms);
     own.flows.v4.expire(lines, expired, |gone| {
@@ -163,7 +163,7 @@ fn originate<P: Port>(
     if build(&mut frame) {
         own.alone.push(frame);
         port.transmit(&mut own.alone);
-        own.desk.counters.originated.add(1 - own.alone.len() as u64);
+        own.counters.originated.add(1 - own.alone.len() as u64);
         own.alone.clear();
     }
 }
