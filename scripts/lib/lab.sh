@@ -9,7 +9,7 @@
 # the VIP on their loopback and answer clients directly. All that a lab is lies in its directory
 # $LAB, so that another run of a script can end it; its namespaces are named after that directory.
 
-LABS=${TMPDIR:-/tmp}/tether-lab
+LABS=${TETHER_LABS:-${TMPDIR:-/tmp}/tether-lab}
 VIP=10.9.0.100
 VIP6=fd00:9::100
 CLIENT=10.9.0.1
@@ -29,11 +29,47 @@ on() {
     ip netns exec "$(namespace "$host")" "$@"
 }
 
-# lab_create: a new lab, its directory in LAB. Set the trap for lab_destroy before.
-lab_create() {
+# run_in_lab WORK: runs the command in a new lab and destroys it, also after ^C, TERM or a lost
+# terminal; returns the command's status. With KEEP=true the lab stays where the command came to its
+# end.
+#
+# The work is a process group of its own, to be ended whole. This shell does nothing but wait for
+# it: bash 5.2 stumbles over a trap that fires while it expands a $(..).
+run_in_lab() {
+    local status=0
     LAB=$(mktemp -d "$LABS.XXXXXX")
     mkdir "$LAB/processes" "$LAB/state" "$LAB/dpdk"
     echo $$ >"$LAB/script"
+    trap 'interrupted 130' INT
+    trap 'interrupted 143' TERM
+    trap 'interrupted 129' HUP
+    set -m
+    "$1" </dev/null &
+    WORKER=$!
+    set +m
+    wait "$WORKER" || status=$?
+    trap '' INT TERM HUP
+    ${KEEP:-false} || lab_destroy
+    return "$status"
+}
+
+# interrupted STATUS: ends the work and the lab.
+interrupted() {
+    trap '' INT TERM HUP
+    set +e # whatever is not there any more, the rest goes on
+    kill -KILL -- "-$WORKER" 2>/dev/null
+    wait "$WORKER" 2>/dev/null
+    sleep 0.1 # what was about to enter a namespace has done so
+    local host
+    for host in "${!NUMBER[@]}"; do
+        ip netns pids "$(namespace "$host")" 2>/dev/null | xargs -r kill -KILL
+    done
+    lab_destroy
+    exit "$1"
+}
+
+# lab_create: the hosts and their network.
+lab_create() {
     local host
     for host in switch "${!NUMBER[@]}"; do
         ip netns add "$(namespace "$host")"
@@ -168,14 +204,4 @@ show_logs() {
         printf '%s--- %s%s\n' "$BOLD" "${log##*/}" "$PLAIN" >&2
         tail -n "$1" "$log" >&2
     done
-}
-
-# end_with COMMAND: calls it with the exit status when this script ends, also by ^C, TERM or a
-# terminal that is gone. Once it has begun it goes on to its end.
-end_with() {
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
-    trap 'exit 129' HUP
-    # shellcheck disable=SC2064 # the command is known now
-    trap "ended=\$?; trap '' INT TERM HUP; set +e; $1 \$ended" EXIT
 }
