@@ -9,7 +9,7 @@
 # the VIP on their loopback and answer clients directly. All that a lab is lies in its directory
 # $LAB, so that another run of a script can end it; its namespaces are named after that directory.
 
-LABS=${TMPDIR:-/tmp}/tether-lab
+LABS=${TETHER_LABS:-${TMPDIR:-/tmp}/tether-lab}
 VIP=10.9.0.100
 VIP6=fd00:9::100
 CLIENT=10.9.0.1
