@@ -25,7 +25,7 @@ pub const HOLD_MS: u64 = 3000;
 
 /// Cells of affinities that have ended or were replaced and that a worker may still look at: so many
 /// changes a full table takes before every worker has passed them.
-pub const LEAVING_AFFINITIES: usize = 1 << 16;
+pub const LEAVING_AFFINITIES: usize = if cfg!(miri) { 64 } else { 1 << 16 };
 /// Retired buckets that may wait for a worker before starts are refused.
 pub const WAITING_BUCKETS: usize = 1 << 20;
 

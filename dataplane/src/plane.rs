@@ -175,7 +175,7 @@ impl Writer {
         self.desks[worker].answers.pop()
     }
 
-    /// Tells every worker to send what it holds and stop.
+    /// Tells every worker to stop. Frames that wait for a MAC address are dropped, still counted as held.
     pub fn stop(&self) {
         for desk in &self.desks {
             desk.stop.store(true, Ordering::Release);

@@ -176,6 +176,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "40,000 flows take minutes there")]
     fn maglev_spreads_flows_by_weight_and_always_alike() {
         let named = candidates(&[1, 2, 1]);
         let (one, other) = (

@@ -141,7 +141,7 @@ start() {
     local name=$1 host=$2
     shift 2
     # A session of its own: ^C is for the script, which ends its processes in order.
-    setsid ip netns exec "$(namespace "$host")" "$@" </dev/null >>"$LAB/$name.log" 2>&1 &
+    setsid ip netns exec "$(namespace "$host")" "$@" </dev/null >>"$LAB/$name.log" 2>&1 3>&- &
     disown # or the shell tells of its end
     echo "$! $host" >"$LAB/processes/$name"
     wait_until 5 has_arrived "$name" "$!"
