@@ -57,12 +57,16 @@ as_root() {
     if ((EUID == 0)); then "$@"; else sudo "$@"; fi
 }
 
-# become_root ARGUMENTS...: starts this script again as root with these arguments, unless it is.
+# become_root ARGUMENTS...: starts this script again as root with these arguments, unless it is; it
+# has built what it needs by then.
 become_root() {
     ((EUID == 0)) && return
+    local name kept=(TETHER_BUILT=yes)
+    for name in PATH HOME CARGO_TARGET_DIR TETHER_LABS TMPDIR NO_COLOR; do
+        [[ -z ${!name:-} ]] || kept+=("$name=${!name}")
+    done
     note "network namespaces and DPDK ports need root: going on through sudo"
-    exec sudo env "PATH=$PATH" "HOME=$HOME" ${CARGO_TARGET_DIR:+"CARGO_TARGET_DIR=$CARGO_TARGET_DIR"} \
-        "$ROOT/scripts/${0##*/}" "$@"
+    exec sudo env "${kept[@]}" "$ROOT/scripts/${0##*/}" "$@"
 }
 
 has_miri() { cargo +nightly miri --version &>/dev/null; }
