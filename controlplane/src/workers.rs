@@ -179,7 +179,7 @@ fn open_port(
 }
 
 /// Frames that each queue holds, each way.
-const DESCRIPTORS: u16 = 1024;
+const DESCRIPTORS: u16 = 2048;
 /// Buffers that each worker keeps for itself; DPDK lets it keep half as many again.
 const CACHE: u32 = 256;
 /// Frames in rings that a driver keeps beside its queues. `AF_XDP` has the most: a fill ring of 4096
@@ -188,7 +188,7 @@ const DRIVER_RINGS: u32 = 6144;
 
 /// Buffers of a port's pool, for as many workers as it has queues. Each worker can have out at once:
 /// both its queues full, the driver's rings full, its cache full, one burst in its hands and one on
-/// the way out, and every frame that it may hold for a neighbour. 8768 at present, 21 MB.
+/// the way out, and every frame that it may hold for a neighbour. 10816 at present, 26 MB.
 fn buffers(queues: u16) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
     const OWN: u32 = (2 * BURST + HELD) as u32;
