@@ -1,7 +1,7 @@
 //! The control thread: one turn after another, at its own pace.
 //!
 //! ```text
-//! take ─▶ expire ─▶ decide and apply, in order ─▶ publish ─▶ reply ─▶ go on with long answers
+//! take ─▶ expire ─▶ decide and apply, in order ─▶ publish ─▶ reply ─▶ tell ─▶ go on with long answers
 //! ```
 //!
 //! Everything that changes what workers read goes through here. Nothing waits: neither for a
@@ -28,7 +28,7 @@ use crate::{
     command::{Command, Outcomes},
     config::Config,
     expiry::Wheel,
-    master::{Master, State},
+    master::{Event, Master, State},
     metrics, operator,
     ports::Ports,
     publish,
@@ -70,6 +70,8 @@ pub struct Control {
     /// Answers that go out once this turn's changes are published, or in later turns.
     pub(crate) answers: Vec<Answer>,
     replies: Vec<(oneshot::Sender<Outcomes>, Outcomes)>,
+    /// What has happened to affinities in this turn.
+    pub(crate) events: Vec<Event>,
     pub(crate) published: Generation,
     /// Whether something has changed since the last publication.
     pub(crate) has_changed: bool,
@@ -98,6 +100,7 @@ impl Control {
         }
         self.publish();
         self.reply();
+        self.tell();
         self.go_on(now);
         self.pulse.feel(&self.writer, now);
     }
@@ -189,6 +192,13 @@ impl Control {
         }
     }
 
+    /// Tells of what has happened, once it is effective.
+    fn tell(&mut self) {
+        for event in self.events.drain(..) {
+            log::debug!("{:?}: {:?}", event.what, event.record);
+        }
+    }
+
     /// Goes on with each answer as far as its reader and the workers allow.
     fn go_on(&mut self, now: Millis) {
         self.inquiry.collect(&self.writer);
@@ -204,6 +214,7 @@ impl Control {
             master: &mut self.master,
             wheel: &mut self.wheel,
             cells: self.writer.affinities_mut(),
+            events: &mut self.events,
         }
     }
 

@@ -12,6 +12,7 @@ mod backend;
 mod bucket;
 mod change;
 mod duration;
+mod event;
 mod plan;
 mod record;
 mod registry;
@@ -21,6 +22,7 @@ pub use bucket::Bucket;
 pub use change::{Change, State};
 #[cfg(test)]
 pub(crate) use duration::extension;
+pub use event::{Event, Happened, Why};
 pub(crate) use plan::stored;
 pub use plan::{Plan, plan};
 pub use record::{KINDS, Kind, Record, Records};

@@ -6,11 +6,11 @@ use crate::{
         Config,
         diff::{Diff, ServiceChange},
     },
-    master::{Registry, Removed},
+    master::{Registry, Removed, Why},
     publish,
 };
 use hashbrown::HashSet;
-use tether_dataplane::tables::id::ServiceId;
+use tether_dataplane::tables::id::{BackendId, ServiceId};
 
 impl Control {
     /// Takes over a configuration; a refusal is logged and has changed nothing.
@@ -67,14 +67,25 @@ impl Control {
         self.master.registry = registry;
         self.master.limits = config.limits;
         self.config = config;
-        let mut state = self.state();
         let removed = removed.backends.iter();
-        let ended = removed.map(|id| state.end_owned(*id)).sum();
+        let ended = removed.map(|id| self.end_removed(*id)).sum();
         let changed = self.changed_rules(diff);
         if !changed.is_empty() {
             self.state().follow_rules(&changed);
         }
         ended
+    }
+
+    /// Ends what a backend owns that is no longer configured; returns how many.
+    fn end_removed(&mut self, id: BackendId) -> usize {
+        let registry = &self.master.registry;
+        let backend = registry.backend(id);
+        let service = backend.and_then(|it| registry.service_named(&it.service_name));
+        let why = match service {
+            Some(_) => Why::BackendRemoved,
+            None => Why::ServiceRemoved,
+        };
+        self.state().end_owned(id, why)
     }
 
     /// The services whose own settings differ.

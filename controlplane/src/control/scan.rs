@@ -6,7 +6,7 @@
 use super::{Answer, Control};
 use crate::{
     authorise::speaks_for,
-    master::{Change, Record},
+    master::{Change, Record, Why},
     operator::rows,
     signal::Identity,
 };
@@ -110,7 +110,7 @@ impl Scan {
             }
             Act::Flush(_, ended) => {
                 // Ending cannot be refused: it needs no cell.
-                let _ = control.state().apply(Change::End(record));
+                let _ = control.state().apply(Change::End(record, Why::Operator));
                 control.has_changed = true;
                 *ended += 1;
                 Step::On

@@ -78,6 +78,7 @@ impl Control {
             inquiry: Inquiry::new(workers),
             answers: Vec::new(),
             replies: Vec::new(),
+            events: Vec::new(),
             published: 0,
             has_changed: false,
             needs_tables: false,

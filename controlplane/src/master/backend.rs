@@ -16,6 +16,8 @@ pub struct Backend {
     pub id: BackendId,
     /// The service that it serves.
     pub service: ServiceId,
+    /// That service's name, which outlives the service.
+    pub service_name: String,
     /// As configured.
     pub settings: config::Backend,
     /// What the operator wants it to be.
@@ -37,6 +39,7 @@ pub struct Backend {
 pub(super) struct NewBackend {
     pub(super) id: BackendId,
     pub(super) service: ServiceId,
+    pub(super) service_name: String,
     pub(super) settings: config::Backend,
 }
 
@@ -85,6 +88,7 @@ impl Backend {
         Self {
             id: new.id,
             service: new.service,
+            service_name: new.service_name,
             weight: new.settings.weight.into(),
             settings: new.settings,
             admin: AdminState::Enable,

@@ -1,7 +1,7 @@
 //! What there is to do, and doing it: in the records, in the wheel and in the affinity table that
 //! workers read.
 
-use super::{Master, Record, duration};
+use super::{Event, Happened, Master, Record, Why, duration};
 use crate::expiry::Wheel;
 use hashbrown::HashSet;
 use tether_dataplane::{
@@ -32,9 +32,11 @@ pub enum Change {
         record: Record,
         /// Where its deadline is to be at least.
         deadline: Millis,
+        /// What this is to whoever watches.
+        what: Happened,
     },
     /// Its end.
-    End(Record),
+    End(Record, Why),
 }
 
 /// Everything that a change touches.
@@ -46,6 +48,8 @@ pub struct State<'a> {
     pub wheel: &'a mut Wheel,
     /// What workers read.
     pub cells: &'a mut AffinityWriter,
+    /// What has happened in this turn.
+    pub events: &'a mut Vec<Event>,
 }
 
 impl State<'_> {
@@ -58,8 +62,12 @@ impl State<'_> {
                 grant,
                 instead,
             } => self.start(record, grant, instead)?,
-            Change::Update { record, deadline } => self.update(record, deadline),
-            Change::End(record) => self.end(&record),
+            Change::Update {
+                record,
+                deadline,
+                what,
+            } => self.update(record, deadline, what),
+            Change::End(record, why) => self.end(&record, why),
         }
         Ok(())
     }
@@ -73,19 +81,19 @@ impl State<'_> {
         let owned = self.master.records.owned(backend);
         let over = owned.filter(|it| it.boot_id != boot_id && !it.keep_on_reboot);
         let over: Vec<_> = over.copied().collect();
-        self.end_all(&over)
+        self.end_all(&over, Why::Reboot)
     }
 
     /// Ends all of a backend's affinities; returns how many.
-    pub fn end_owned(&mut self, backend: BackendId) -> usize {
+    pub fn end_owned(&mut self, backend: BackendId, why: Why) -> usize {
         let owned: Vec<_> = self.master.records.owned(backend).copied().collect();
-        self.end_all(&owned)
+        self.end_all(&owned, why)
     }
 
     /// Ends what is bound to a session (contract rule S6); returns how many.
     pub fn end_session(&mut self, session: u64) -> usize {
         let bound: Vec<_> = self.master.records.of_session(session).copied().collect();
-        self.end_all(&bound)
+        self.end_all(&bound, Why::Session)
     }
 
     /// Tells the cells of some services how their rules extend them now (contract rule T8), and
@@ -104,7 +112,7 @@ impl State<'_> {
             return;
         };
         if record.key.source.address().is_ipv4() != service.settings.address.is_ipv4() {
-            self.end(&record);
+            self.end(&record, Why::ServiceRemoved);
             return;
         }
         let policy = &service.settings.affinity;
@@ -123,14 +131,20 @@ impl State<'_> {
             master,
             wheel,
             cells,
+            events,
         } = self;
         wheel.run(now, at_most, |place| {
             let Some(record) = master.records.at(place).copied() else {
                 return Ok(());
             };
+            let view = cells.view(record.cell);
             cells.expire(&record.key, record.cell, now)?;
             master.records.remove(place);
-            log::debug!("affinity of {} has expired", record.key.source);
+            events.push(Event {
+                what: Happened::Expired,
+                record,
+                view,
+            });
             Ok(())
         })
     }
@@ -146,16 +160,31 @@ impl State<'_> {
         let Record { key, owner, .. } = record;
         let cell = self.cells.start(&key, owner, generation, grant, instead)?;
         if let Some(old) = instead {
-            self.master.records.remove(old.index);
-            self.wheel.remove(old.index);
+            self.give_way(old, &record);
         }
+        let record = Record { cell, ..record };
         self.master.generation = record.generation;
-        self.master.records.insert(Record { cell, ..record });
+        self.master.records.insert(record);
         self.wheel.insert(cell.index, grant.deadline);
+        self.tell(Happened::Started, record);
         Ok(())
     }
 
-    fn update(&mut self, record: Record, deadline: Millis) {
+    /// Takes out what another affinity of the same key has replaced.
+    fn give_way(&mut self, old: CellId, winner: &Record) {
+        let view = self.cells.view(old);
+        if let Some(record) = self.master.records.remove(old.index) {
+            let what = if view.deadline > winner.created {
+                Happened::Replaced { by: winner.owner }
+            } else {
+                Happened::Expired
+            };
+            self.events.push(Event { what, record, view });
+        }
+        self.wheel.remove(old.index);
+    }
+
+    fn update(&mut self, record: Record, deadline: Millis, what: Happened) {
         let Some(service) = self.master.registry.service(record.key.service) else {
             return;
         };
@@ -163,18 +192,25 @@ impl State<'_> {
         self.cells.set_extension(record.cell, duration_ms, limit);
         self.cells.extend(record.cell, deadline);
         self.master.records.update(record);
+        self.tell(what, record);
     }
 
-    fn end_all(&mut self, records: &[Record]) -> usize {
+    fn end_all(&mut self, records: &[Record], why: Why) -> usize {
         for record in records {
-            self.end(record);
+            self.end(record, why);
         }
         records.len()
     }
 
-    fn end(&mut self, record: &Record) {
+    fn end(&mut self, record: &Record, why: Why) {
+        self.tell(Happened::Ended(why), *record);
         self.cells.end(&record.key, record.cell);
         self.wheel.remove(record.cell.index);
         self.master.records.remove(record.cell.index);
+    }
+
+    fn tell(&mut self, what: Happened, record: Record) {
+        let view = self.cells.view(record.cell);
+        self.events.push(Event { what, record, view });
     }
 }

@@ -1,7 +1,7 @@
 //! A signal and the state of things to what there is to do and to say (contract sections 3 and 4).
 //! Pure: nothing changes here.
 
-use super::{Backend, Change, Master, Record, Service, duration};
+use super::{Backend, Change, Happened, Master, Record, Service, Why, duration};
 use crate::{
     authorise::{Authorised, Speaker},
     config::OnConflict,
@@ -173,7 +173,11 @@ impl<'a> Case<'a> {
         let deadline = deadline.max(wanted);
         Plan {
             outcome: self.outcome(OutcomeCode::Refreshed, &record, deadline, duration_ms),
-            change: Change::Update { record, deadline },
+            change: Change::Update {
+                record,
+                deadline,
+                what: Happened::Refreshed,
+            },
         }
     }
 
@@ -191,14 +195,22 @@ impl<'a> Case<'a> {
         let deadline = deadline.max(duration::deadline(self.now, granted, 0));
         Ok(Plan {
             outcome: self.outcome(OutcomeCode::Extended, &record, deadline, granted),
-            change: Change::Update { record, deadline },
+            change: Change::Update {
+                record,
+                deadline,
+                what: Happened::Extended,
+            },
         })
     }
 
     fn end(&self, generation: Option<u64>) -> Result<Plan, Refusal> {
         let (held, _) = self.own(generation)?;
+        let why = match self.speaker {
+            Speaker::Backend(_) => Why::Owner,
+            Speaker::Operator(_) => Why::Operator,
+        };
         Ok(Plan {
-            change: Change::End(*held),
+            change: Change::End(*held, why),
             outcome: self.blank(OutcomeCode::Ended),
         })
     }

@@ -209,7 +209,7 @@ impl Registry {
             let has_health = settings.health.is_some();
             backends.push(match known {
                 Some(backend) => self.keep_backend(backend, each, has_health),
-                None => self.add_backend(id, each, is_forgotten)?,
+                None => self.add_backend((id, &settings.name), each, is_forgotten)?,
             });
         }
         self.services[id.index()] = Some(Service {
@@ -249,7 +249,7 @@ impl Registry {
 
     fn add_backend(
         &mut self,
-        service: ServiceId,
+        (service, service_name): (ServiceId, &str),
         settings: &config::Backend,
         is_forgotten: &dyn Fn(BackendId) -> bool,
     ) -> Result<BackendId, NoPlace> {
@@ -257,6 +257,7 @@ impl Registry {
         self.backends[id.index()] = Some(Backend::new(NewBackend {
             id,
             service,
+            service_name: service_name.to_owned(),
             settings: settings.clone(),
         }));
         Ok(id)
