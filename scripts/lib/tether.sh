@@ -12,12 +12,14 @@ build_release() {
 # last_core: the last one that this script may run on, for the worker.
 last_core() { taskset -cp $$ | sed 's/.*[^0-9]//'; }
 
-# vdev DRIVER: the DPDK argument for the forwarder's port (af_packet or af_xdp) on its `data`.
+# vdev DRIVER [INTERFACE [NUMBER]]: the DPDK argument for a port of the forwarder (af_packet or
+# af_xdp) on its `data` or another interface.
 vdev() {
+    local interface=${2:-data} number=${3:-0}
     case $1 in
         # blocksz is a page: larger ones may not be had without gaps in memory.
-        af_packet) echo "net_af_packet0,iface=data,blocksz=4096,framesz=2048,framecnt=2048,qpairs=1" ;;
-        af_xdp) echo "net_af_xdp0,iface=data,start_queue=0,queue_count=1" ;;
+        af_packet) echo "net_af_packet$number,iface=$interface,blocksz=4096,framesz=2048,framecnt=2048,qpairs=1" ;;
+        af_xdp) echo "net_af_xdp$number,iface=$interface,start_queue=0,queue_count=1" ;;
         *) usage "no port driver \"$1\": af_packet or af_xdp" ;;
     esac
 }
