@@ -101,7 +101,7 @@ macro_rules! counters {
 
 counters! {
     received "packets taken from the ports";
-    held "packets that wait for a MAC address now";
+    held "packets that wait now, for a MAC address or for their first fragment";
     originated "packets made by the forwarder itself: ARP, NDP, and answers sent in place of a request";
     received_bytes "bytes of the packets taken from the ports";
     forwarded_bytes "bytes of the packets rewritten for backends";

@@ -48,13 +48,16 @@ fates! {
     Ipv4Checksum "ipv4_checksum" "IPv4 header checksum wrong";
     Ipv6Malformed "ipv6_malformed" "IPv6 header truncated, or its version or lengths wrong";
     Ipv6Extensions "ipv6_extensions" "IPv6 extension headers malformed, or more than are followed";
-    Fragment "fragment" "a fragment of an IP packet";
+    Fragment "fragment" "a fragment of neither TCP nor UDP";
+    FragmentMalformed "fragment_malformed" "a fragment that no stack makes: empty, too long, or over the TCP header";
+    FragmentUnknown "fragment_unknown" "a later fragment whose first fragment did not come in time";
     UnknownProtocol "unknown_protocol" "neither TCP, UDP nor ICMP";
     TcpMalformed "tcp_malformed" "TCP header truncated or its data offset wrong";
     TcpFlags "tcp_flags" "TCP flags that no stack sends together";
     UdpMalformed "udp_malformed" "UDP header truncated or its length wrong";
     IcmpMalformed "icmp_malformed" "ICMP message truncated or its checksum wrong";
     IcmpUnhandled "icmp_unhandled" "an ICMP message that the forwarder has no use for";
+    IcmpNoFlow "icmp_no_flow" "an ICMP error about a packet of no flow or affinity that is known";
     NdpMalformed "ndp_malformed" "NDP message truncated, off-link or with bad options";
     NdpNotOurs "ndp_not_ours" "NDP about an address that is not the forwarder's";
     AddressConflict "address_conflict" "ARP or NDP of a station that claims an address of the forwarder";
@@ -63,7 +66,7 @@ fates! {
     NoBackend "no_backend" "the service has no backend that takes new flows";
     BackendDown "backend_down" "its backend is down and the service says drop";
     NeighbourUnresolved "neighbour_unresolved" "the backend's MAC address could not be resolved in time";
-    HoldFull "hold_full" "too many packets already wait for that MAC address";
+    HoldFull "hold_full" "too many packets already wait, for that MAC address or for their first fragments";
     NoRoom "no_room" "no room in the frame's buffer for what had to be added";
     TransmitFull "transmit_full" "the port's transmit queue was full";
 }

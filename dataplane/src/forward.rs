@@ -7,22 +7,27 @@
 //!                answer / drop
 //! ```
 //!
+//! Aside of it: later fragments go where their first one went, ICMP errors where the flow goes that
+//! they are about.
+//!
 //! Stages run over the whole burst, so that each asks for the memory that the next one reads. A
 //! packet of a known flow needs no look at the services: the flow's key holds the destination.
 //! Every packet ends with one [`Verdict`], counted once, after the frames were sent.
 
 mod follow;
+mod fragments;
 mod leave;
 mod local;
 mod path;
 mod place;
+mod quoted;
 
 use crate::{
     clock::Millis,
     fate::Fate,
     flow_table::Tick,
     key::{Key4, Key6},
-    parse::{Packet, Parsed, parse},
+    parse::{Later, Packet, Parsed, parse},
     port::{BURST, Burst, Frame, Port},
     rcu::Guard,
     tables::{
@@ -35,6 +40,7 @@ use crate::{
 };
 use arrayvec::ArrayVec;
 
+pub(crate) use fragments::release as release_fragments;
 pub(crate) use leave::release_held;
 pub(crate) use place::{account_gone, is_expired};
 
@@ -45,7 +51,9 @@ pub(crate) enum Verdict {
     To(BackendId),
     /// It is now an answer, to leave by the port that it came by.
     Answer,
-    /// It waits for a MAC address.
+    /// It came before the first fragment of its packet; its IP header starts there.
+    Early(u16),
+    /// It waits for a MAC address or for its first fragment.
     Held,
     /// It is done with.
     Done(Fate),
@@ -69,6 +77,9 @@ pub(crate) type Lane<K> = ArrayVec<(u8, Packet<K>), BURST>;
 pub(crate) struct Lanes {
     v4: Lane<Key4>,
     v6: Lane<Key6>,
+    /// The first fragments among those, with where their IP headers start.
+    firsts: ArrayVec<(u8, u16), BURST>,
+    later: ArrayVec<(u8, Later), BURST>,
     local: ArrayVec<(u8, Parsed), BURST>,
 }
 
@@ -77,6 +88,8 @@ impl Lanes {
         Self {
             v4: Lane::new(),
             v6: Lane::new(),
+            firsts: ArrayVec::new(),
+            later: ArrayVec::new(),
             local: ArrayVec::new(),
         }
     }
@@ -84,6 +97,8 @@ impl Lanes {
     fn clear(&mut self) {
         self.v4.clear();
         self.v6.clear();
+        self.firsts.clear();
+        self.later.clear();
         self.local.clear();
     }
 }
@@ -111,6 +126,10 @@ impl Findings {
         found.map(|(_, cell)| *cell)
     }
 
+    fn verdict(&self, index: u8) -> Verdict {
+        self.verdicts[usize::from(index)]
+    }
+
     fn decide(&mut self, index: u8, verdict: Verdict) {
         self.verdicts[usize::from(index)] = verdict;
     }
@@ -131,8 +150,12 @@ pub(crate) fn forward<P: Port>(
     place::new_flows(&new, view, own);
     let new = follow::known_flows(&lanes.v6, view, own);
     place::new_flows(&new, view, own);
+    fragments::settle(burst, view, own, &lanes.firsts, &lanes.later);
     local::answer_all(burst, port, view, own, &lanes.local);
     leave::send_all(burst, port, view, own, ports);
+    if !lanes.firsts.is_empty() && own.fragments.waiting() > 0 {
+        release_fragments(view, own, ports);
+    }
 }
 
 /// Sorts the burst: TCP and UDP by family, what may be for the forwarder itself, and the rest.
@@ -151,7 +174,18 @@ fn parse_all<F: Frame>(
         match parse_one(frame, spec.mac, spec.vlan) {
             Ok(Parsed::V4(packet)) => lanes.v4.push((index, packet)),
             Ok(Parsed::V6(packet)) => lanes.v6.push((index, packet)),
-            Ok(local) => lanes.local.push((index, local)),
+            Ok(Parsed::First4(packet)) => {
+                lanes.v4.push((index, packet));
+                lanes.firsts.push((index, packet.l3));
+            }
+            Ok(Parsed::First6(packet)) => {
+                lanes.v6.push((index, packet));
+                lanes.firsts.push((index, packet.l3));
+            }
+            Ok(Parsed::Later(later)) => lanes.later.push((index, later)),
+            Ok(local @ (Parsed::Arp { .. } | Parsed::Icmp4(_) | Parsed::Icmp6(_))) => {
+                lanes.local.push((index, local));
+            }
             Err(fate) => own.findings.decide(index, Verdict::Done(fate)),
         }
     }

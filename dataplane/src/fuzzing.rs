@@ -138,7 +138,11 @@ fn answer(frame: &mut MemoryFrame, parsed: &Parsed) -> Option<Result<Answer, Fat
         Parsed::Arp { offset } => Some(answer_arp(frame, offset, &Forwarder)),
         Parsed::Icmp4(message) => Some(answer_icmp4(frame, message, &Forwarder)),
         Parsed::Icmp6(message) => Some(answer_icmp6(frame, message, &Forwarder)),
-        Parsed::V4(_) | Parsed::V6(_) => None,
+        Parsed::V4(_)
+        | Parsed::V6(_)
+        | Parsed::First4(_)
+        | Parsed::First6(_)
+        | Parsed::Later(_) => None,
     }
 }
 

@@ -19,6 +19,7 @@ mod classify;
 mod counters;
 mod flow_table;
 mod forward;
+mod fragments;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -23,6 +23,15 @@ pub const HELD_PER_NEIGHBOUR: usize = 8;
 /// How long a frame is held, in milliseconds.
 pub const HOLD_MS: u64 = 3000;
 
+/// Fragmented packets that one worker knows the way of.
+pub const FRAGMENTED_PACKETS: usize = 4096;
+/// How long it knows it, in milliseconds.
+pub const FRAGMENT_MS: u64 = 10_000;
+/// Fragments that one worker lets wait for the first one of their packet.
+pub const FRAGMENTS_WAITING: usize = 128;
+/// How long one waits, in milliseconds.
+pub const FRAGMENT_WAIT_MS: u64 = 1000;
+
 /// Cells of affinities that have ended or were replaced and that a worker may still look at: so many
 /// changes a full table takes before every worker has passed them.
 pub const LEAVING_AFFINITIES: usize = if cfg!(miri) { 64 } else { 1 << 16 };

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! link ─┬─ IPv4 ──────────────┬─ TCP, UDP ── Packet     to classify
-//!       ├─ IPv6 ─ extensions ─┴─ ICMP ────── Message    to answer
+//!       ├─ IPv6 ─ extensions ─┼─ ICMP ────── Message    to answer
+//!       │                     └─ fragments ─ Packet or a later part of one
 //!       └─ ARP                                          to answer
 //! ```
 //!
@@ -12,8 +13,10 @@
 #[cfg(test)]
 mod cases;
 mod extensions;
+mod fragment;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod oracle;
+mod quote;
 mod transport;
 
 use zerocopy::FromBytes;
@@ -27,6 +30,9 @@ use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::vlan::{self, Tag};
 use extensions::Upper;
+use fragment::Piece;
+pub(crate) use fragment::{FragmentId, fragment_id};
+pub(crate) use quote::{quoted4, quoted6};
 use transport::{Transport, transport};
 
 /// A frame whose headers are whole. Offsets are from the start of the frame.
@@ -36,6 +42,12 @@ pub(crate) enum Parsed {
     V4(Packet<Key4>),
     /// TCP or UDP over IPv6.
     V6(Packet<Key6>),
+    /// The first fragment of such a packet over IPv4.
+    First4(Packet<Key4>),
+    /// The first fragment of such a packet over IPv6.
+    First6(Packet<Key6>),
+    /// A later fragment, of either family.
+    Later(Later),
     /// ARP for IPv4 over Ethernet, at this offset.
     Arp { offset: u16 },
     /// ICMP.
@@ -54,6 +66,13 @@ pub(crate) struct Packet<K> {
     pub(crate) l4: u16,
     /// The flags of TCP; 0 for UDP.
     pub(crate) tcp_flags: u8,
+}
+
+/// A fragment without the ports, which only the first one has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Later {
+    /// Where the IP header starts.
+    pub(crate) l3: u16,
 }
 
 /// An ICMP message, of which only the place is known.
@@ -167,32 +186,45 @@ fn deliver_ipv4(header: &Ipv4, sum: Sum, payload: &[u8], l3: u16, l4: u16) -> Re
         return Err(Fate::Ipv4Checksum);
     }
     if header.is_fragment() {
-        return Err(Fate::Fragment);
+        return fragment_ipv4(header, payload, l3, l4);
     }
     if header.protocol == ipv4::ICMP {
         return message(l3, l4, payload)
             .map(Parsed::Icmp4)
             .ok_or(Fate::Ipv4Malformed);
     }
-    let Transport {
-        protocol,
-        ports,
-        flags,
-    } = transport(header.protocol, payload)?;
-    let source = u32::from_ne_bytes(header.source);
-    let destination = u32::from_ne_bytes(header.destination);
-    let key = Key4 {
-        source,
-        destination,
-        ports,
-        protocol,
+    let transport = transport(header.protocol, payload)?;
+    Ok(Parsed::V4(packet4(header, &transport, l3, l4)))
+}
+
+#[cold]
+fn fragment_ipv4(header: &Ipv4, payload: &[u8], l3: u16, l4: u16) -> Result<Parsed, Fate> {
+    let piece = Piece {
+        offset: header.fragment_offset(),
+        has_more: header.has_more_fragments(),
+        len: payload.len(),
     };
-    Ok(Parsed::V4(Packet {
+    Ok(match piece.check(header.protocol, payload)? {
+        Some(transport) => Parsed::First4(packet4(header, &transport, l3, l4)),
+        None => Parsed::Later(Later { l3 }),
+    })
+}
+
+#[inline]
+fn packet4(header: &Ipv4, transport: &Transport, l3: u16, l4: u16) -> Packet<Key4> {
+    let key = Key4 {
+        source: u32::from_ne_bytes(header.source),
+        destination: u32::from_ne_bytes(header.destination),
+        ports: transport.ports,
+        protocol: transport.protocol,
+    };
+    let tcp_flags = transport.flags;
+    Packet {
         key,
         l3,
         l4,
-        tcp_flags: flags,
-    }))
+        tcp_flags,
+    }
 }
 
 /// A payload length of 0 is refused: nothing that is taken here has it, but jumbograms (RFC 2675).
@@ -208,37 +240,47 @@ fn parse_ipv6(packet: &[u8], l3: u16) -> Result<Parsed, Fate> {
         protocol,
         payload,
         skipped,
+        piece,
     } = match header.next_header {
         protocol @ (ipv4::TCP | ipv4::UDP | ipv6::ICMP) => Upper {
             protocol,
             payload,
             skipped: 0,
+            piece: None,
         },
         first => extensions::skip(first, payload)?,
     };
     let l4 = l3 + Ipv6::LEN + skipped;
+    if let Some(piece) = piece {
+        return Ok(match piece.check(protocol, payload)? {
+            Some(transport) => Parsed::First6(packet6(header, &transport, l3, l4)),
+            None => Parsed::Later(Later { l3 }),
+        });
+    }
     if protocol == ipv6::ICMP {
         return message(l3, l4, payload)
             .map(Parsed::Icmp6)
             .ok_or(Fate::Ipv6Malformed);
     }
-    let Transport {
-        protocol,
-        ports,
-        flags,
-    } = transport(protocol, payload)?;
+    let transport = transport(protocol, payload)?;
+    Ok(Parsed::V6(packet6(header, &transport, l3, l4)))
+}
+
+#[inline]
+fn packet6(header: &Ipv6, transport: &Transport, l3: u16, l4: u16) -> Packet<Key6> {
     let key = Key6 {
         source: header.source,
         destination: header.destination,
-        ports,
-        protocol,
+        ports: transport.ports,
+        protocol: transport.protocol,
     };
-    Ok(Parsed::V6(Packet {
+    let tcp_flags = transport.flags;
+    Packet {
         key,
         l3,
         l4,
-        tcp_flags: flags,
-    }))
+        tcp_flags,
+    }
 }
 
 /// A message in `payload`, if it ends where a frame can.

@@ -62,6 +62,15 @@ impl Slots {
         Self::new(self.scheduler, others)
     }
 
+    /// The backend that every forwarder and worker would choose for a flow; `None` where that is a
+    /// matter of turns.
+    pub(crate) fn agreed<K: FlowKey>(&self, key: &K) -> Option<BackendId> {
+        match self.scheduler {
+            Scheduler::Maglev => self.choose(key, &mut 0).map(|(_, backend)| backend),
+            Scheduler::RoundRobin | Scheduler::WeightedRoundRobin => None,
+        }
+    }
+
     /// The slot and the backend of a new flow; `turn` is this worker's counter for the service.
     #[inline]
     pub(crate) fn choose<K: FlowKey>(&self, key: &K, turn: &mut u32) -> Option<(usize, BackendId)> {

@@ -8,6 +8,7 @@ use crate::{
     counters::Counters,
     flow_table::{FlowTable, Line4, Line6, Tick},
     forward::{Findings, Lanes, View, forward},
+    fragments::Fragments,
     held::Held,
     limits,
     plane::{Desk, Seat},
@@ -47,11 +48,20 @@ pub(crate) struct Own<F> {
     /// The next turn of each service's scheduler.
     pub(crate) turns: Box<[u32]>,
     pub(crate) held: Held<F>,
+    pub(crate) fragments: Fragments<F>,
     pub(crate) findings: Findings,
     /// Frames to send, for each port.
     pub(crate) outgoing: Vec<Burst<F>>,
     /// A burst for a single frame.
     pub(crate) alone: Burst<F>,
+}
+
+impl<F> Own<F> {
+    /// Counts the frames that it holds: they have no fate yet.
+    pub(crate) fn count_held(&self) {
+        let held = self.held.len() + self.fragments.waiting();
+        self.counters.held.set(held as u64);
+    }
 }
 
 /// One poll-mode worker, with its queue on every port.
@@ -88,6 +98,7 @@ impl<P: Port> Worker<P> {
             turns: vec![u32::try_from(seat.place).unwrap_or(0); limits::SERVICES]
                 .into_boxed_slice(),
             held: Held::new(),
+            fragments: Fragments::new(),
             findings: Findings::new(),
             outgoing: ports.iter().map(|_| Burst::new()).collect(),
             alone: Burst::new(),

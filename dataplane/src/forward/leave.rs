@@ -1,7 +1,7 @@
 //! Frames leave: rewritten for their backend, as answers, or not at all; then every packet's fate is
 //! counted, and the affinities of those that were sent are extended.
 
-use super::{Verdict, View};
+use super::{Verdict, View, fragments};
 use crate::{
     counters::Counters,
     fate::Fate,
@@ -66,6 +66,10 @@ pub(crate) fn send_all<P: Port>(
             Verdict::Answer => {
                 own.outgoing[port.index()].push(frame);
                 leaving.push((index, port));
+            }
+            Verdict::Early(l3) => {
+                let verdict = fragments::hold(frame, l3, port, view, own);
+                own.findings.decide(index, verdict);
             }
             Verdict::Held | Verdict::Done(_) => {}
         }
@@ -135,12 +139,12 @@ fn count_fates<F>(count: usize, own: &mut Own<F>) {
                 counters.fate(Fate::Answered, 1);
                 counters.originated.add(1);
             }
-            Verdict::Held => {}
+            Verdict::Held | Verdict::Early(_) => {}
             Verdict::Done(fate) => counters.fate(*fate, 1),
         }
     }
     counters.fate(Fate::Forwarded, forwarded);
-    counters.held.set(own.held.len() as u64);
+    own.count_held();
 }
 
 /// Extends the affinities of packets that were sent, not of those that were dropped or wait
@@ -167,29 +171,54 @@ pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, por
         let backend = view.tables.backend(backend);
         backend.is_none_or(|it| view.tables.neighbours.get(it.neighbour).mac().is_some())
     };
-    let counters = &own.counters;
+    let (counters, alone) = (&own.counters, &mut own.alone);
     own.held.release(
         |it| it.is_late(view.now) || resolved(it.backend),
-        |mut it| {
-            let fate = match rewrite(&mut it.frame, it.backend, it.came_by, view) {
-                Sent::By(out) => {
-                    counters.forwarded_bytes.add(it.frame.bytes().len() as u64);
-                    own.alone.push(it.frame);
-                    match transmit(&mut ports[out.index()], &mut own.alone) {
-                        0 => {
-                            it.extends
-                                .iter()
-                                .for_each(|cell| refresh(*cell, view, counters));
-                            Fate::Forwarded
-                        }
-                        _ => Fate::TransmitFull,
-                    }
-                }
-                Sent::Unresolved => Fate::NeighbourUnresolved,
-                Sent::Not(fate) => fate,
+        |it| {
+            let left = send_alone(
+                it.frame, it.backend, it.came_by, view, alone, counters, ports,
+            );
+            let fate = match left {
+                Left::Met(fate) => fate,
+                Left::Unresolved(_) => Fate::NeighbourUnresolved,
             };
+            if fate == Fate::Forwarded {
+                let extends = it.extends.iter();
+                extends.for_each(|cell| refresh(*cell, view, counters));
+            }
             counters.fate(fate, 1);
         },
     );
-    counters.held.set(own.held.len() as u64);
+    own.count_held();
+}
+
+/// What became of a frame that was to leave by itself.
+pub(crate) enum Left<F> {
+    /// It met this fate, which is to be counted.
+    Met(Fate),
+    /// The backend's MAC address is not known: here is the frame.
+    Unresolved(F),
+}
+
+/// Sends a single frame to a backend.
+pub(crate) fn send_alone<P: Port>(
+    mut frame: P::Frame,
+    backend: BackendId,
+    came_by: PortId,
+    view: View<'_>,
+    alone: &mut Burst<P::Frame>,
+    counters: &Counters,
+    ports: &mut [P],
+) -> Left<P::Frame> {
+    let out = match rewrite(&mut frame, backend, came_by, view) {
+        Sent::By(out) => out,
+        Sent::Unresolved => return Left::Unresolved(frame),
+        Sent::Not(fate) => return Left::Met(fate),
+    };
+    counters.forwarded_bytes.add(frame.bytes().len() as u64);
+    alone.push(frame);
+    Left::Met(match transmit(&mut ports[out.index()], alone) {
+        0 => Fate::Forwarded,
+        _ => Fate::TransmitFull,
+    })
 }

@@ -1,6 +1,7 @@
-//! Frames for the forwarder itself: ARP, NDP and ping are answered, answers of neighbours noted.
+//! Frames for the forwarder itself: ARP, NDP and ping are answered, answers of neighbours noted; ICMP
+//! errors are passed on.
 
-use super::{Verdict, View};
+use super::{Verdict, View, quoted::follow_error};
 use crate::{
     answer::{Answer, Learned, Station, answer_arp, answer_icmp4, answer_icmp6},
     fate::Fate,
@@ -32,6 +33,10 @@ pub(crate) fn answer_all<F: Frame>(
     let station = view.tables.stations.on(port);
     for (index, parsed) in local {
         let frame = &mut burst[usize::from(*index)];
+        if let Some(verdict) = follow_error(frame.bytes(), *parsed, view, own) {
+            own.findings.decide(*index, verdict);
+            continue;
+        }
         let verdict = match answer_one(frame, *parsed, &station) {
             Ok(Answer::Reply(learned)) => {
                 if let Some(learned) = learned {
@@ -58,7 +63,11 @@ fn answer_one<F: Frame>(
         Parsed::Arp { offset } => answer_arp(frame, offset, station),
         Parsed::Icmp4(message) => answer_icmp4(frame, message, station),
         Parsed::Icmp6(message) => answer_icmp6(frame, message, station),
-        Parsed::V4(_) | Parsed::V6(_) => Err(Fate::NoService),
+        Parsed::V4(_)
+        | Parsed::V6(_)
+        | Parsed::First4(_)
+        | Parsed::First6(_)
+        | Parsed::Later(_) => Err(Fate::NoService),
     }
 }
 

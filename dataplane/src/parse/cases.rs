@@ -1,5 +1,7 @@
 //! Described frames and what becomes of them.
 
+mod fragments;
+
 use etherparse::{IpNumber, Ipv6Extensions, Ipv6RawExtHeader, Ipv6RoutingExtensions};
 
 use super::*;
@@ -247,20 +249,6 @@ fn what_ipv4_refuses() {
         ],
     );
     refused(
-        Fate::Fragment,
-        [
-            (
-                "the first fragment",
-                summed4(patched(tcp4(), 20, &[0x20, 0])),
-            ),
-            ("the last fragment", summed4(patched(tcp4(), 20, &[0, 1]))),
-            (
-                "a far fragment",
-                summed4(patched(udp4(), 20, &[0x3f, 0xff])),
-            ),
-        ],
-    );
-    refused(
         Fate::UnknownProtocol,
         [
             ("SCTP", summed4(patched(tcp4(), 23, &[132]))),
@@ -372,27 +360,6 @@ fn extension_headers_are_followed_to_a_limit() {
                 "a fragment header cut short",
                 patched(cut(chain(&[44]), 61), 18, &[0, 7]),
             ),
-        ],
-    );
-}
-
-#[test]
-fn fragments_of_ipv6_are_refused() {
-    let fragment = |offset, more| {
-        let extensions = Ipv6Extensions {
-            fragment: Some(fragment6(offset, more)),
-            ..Default::default()
-        };
-        written(|out| ip6(extensions).udp(1, 2).write(out, &[0; 8]))
-    };
-    let first_of_hidden = patched(chain(&[60, 44]), 64, &[0, 1]);
-    refused(
-        Fate::Fragment,
-        [
-            ("the first", fragment(0, true)),
-            ("a middle one", fragment(4, true)),
-            ("the last", fragment(4, false)),
-            ("behind options", first_of_hidden),
         ],
     );
 }

@@ -26,6 +26,20 @@ pub(super) fn transport(protocol: u8, payload: &[u8]) -> Result<Transport, Fate>
     }
 }
 
+/// The same of a first fragment, which has the whole header but not all that follows.
+#[cold]
+pub(super) fn first_transport(protocol: u8, payload: &[u8]) -> Result<Transport, Fate> {
+    if protocol != ipv4::UDP {
+        return transport(protocol, payload);
+    }
+    let (header, _) = Udp::ref_from_prefix(payload).map_err(|_| Fate::UdpMalformed)?;
+    // Of the whole packet, and longer than this part of it.
+    if usize::from(header.len.get()) <= payload.len() {
+        return Err(Fate::UdpMalformed);
+    }
+    Ok(udp_ports(*header))
+}
+
 #[inline]
 fn tcp(payload: &[u8]) -> Result<Transport, Fate> {
     let (header, _) = Tcp::ref_from_prefix(payload).map_err(|_| Fate::TcpMalformed)?;
@@ -50,12 +64,16 @@ fn udp(payload: &[u8]) -> Result<Transport, Fate> {
     if !(Udp::LEN..=payload.len()).contains(&usize::from(header.len.get())) {
         return Err(Fate::UdpMalformed);
     }
-    let ports = Ports(u32::from_ne_bytes(header.ports));
-    Ok(Transport {
+    Ok(udp_ports(*header))
+}
+
+#[inline]
+fn udp_ports(header: Udp) -> Transport {
+    Transport {
         protocol: Protocol::Udp,
-        ports,
+        ports: Ports(u32::from_ne_bytes(header.ports)),
         flags: 0,
-    })
+    }
 }
 
 /// The flags that [`REFUSED_FLAGS`] looks at: all but those of ECN (RFC 3168, section 6.1).

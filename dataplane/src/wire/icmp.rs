@@ -13,6 +13,18 @@ pub(crate) const ECHO_REQUEST6: u8 = 128;
 /// `ICMPv6` type: echo reply (RFC 4443, section 4.2).
 pub(crate) const ECHO_REPLY6: u8 = 129;
 
+/// Whether an ICMP type is an error that quotes a packet: destination unreachable, source quench,
+/// time exceeded, parameter problem (RFC 792).
+pub(crate) const fn is_error4(kind: u8) -> bool {
+    matches!(kind, 3 | 4 | 11 | 12)
+}
+
+/// The same of `ICMPv6`: destination unreachable, packet too big, time exceeded, parameter problem
+/// (RFC 4443, section 3).
+pub(crate) const fn is_error6(kind: u8) -> bool {
+    matches!(kind, 1..=4)
+}
+
 /// What every message starts with, 4 bytes.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]

@@ -16,6 +16,8 @@ pub(crate) const UDP: u8 = 17;
 
 /// Flags and fragment offset: more fragments, or an offset other than 0.
 const FRAGMENTED: u16 = 0x3fff;
+/// Flag: more fragments.
+const MORE_FRAGMENTS: u16 = 0x2000;
 
 /// The header without options, 20 bytes.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -55,6 +57,16 @@ impl Ipv4 {
 
     pub(crate) fn is_fragment(&self) -> bool {
         self.fragment.get() & FRAGMENTED != 0
+    }
+
+    /// Where the fragment begins in the packet's payload, in bytes.
+    pub(crate) fn fragment_offset(&self) -> u16 {
+        self.fragment.get() << 3
+    }
+
+    /// Whether more of the packet follows.
+    pub(crate) fn has_more_fragments(&self) -> bool {
+        self.fragment.get() & MORE_FRAGMENTS != 0
     }
 
     /// Changes the time to live, and the checksum with it.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use zerocopy::network_endian::U16;
+use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Next header: hop-by-hop options, only right after the header (RFC 8200, section 4.3).
@@ -75,7 +75,7 @@ pub(crate) struct Fragment {
     reserved: u8,
     /// Offset in 8 bytes (13 bits), reserved (2), more fragments (1).
     offset: U16,
-    identification: [u8; 4],
+    pub(crate) identification: U32,
 }
 
 const _: () = assert!(size_of::<Fragment>() == Fragment::LEN as usize);
@@ -87,6 +87,16 @@ impl Fragment {
     /// Whether it holds the whole packet (RFC 6946).
     pub(crate) fn is_atomic(self) -> bool {
         self.offset.get() & 0xfff9 == 0
+    }
+
+    /// Where it begins in what was cut, in bytes.
+    pub(crate) fn offset(self) -> u16 {
+        self.offset.get() & 0xfff8
+    }
+
+    /// Whether more follows.
+    pub(crate) fn has_more(self) -> bool {
+        self.offset.get() & 1 != 0
     }
 }
 

@@ -4,7 +4,7 @@
 use super::Own;
 use crate::{
     clock::Millis,
-    forward::{View, account_gone, is_expired, release_held},
+    forward::{View, account_gone, is_expired, release_fragments, release_held},
     inspect,
     port::{Frame, Port},
     solicit,
@@ -63,6 +63,9 @@ impl Housekeeping {
         if view.now != self.last {
             let elapsed = view.now.since(self.last);
             self.last = view.now;
+            if own.fragments.waiting() > 0 {
+                release_fragments(view, own, ports);
+            }
             sweep(elapsed, view, own);
             if self.speaks {
                 self.ask_neighbours(view, own, ports);

@@ -2,6 +2,7 @@
 
 use crate::{
     frames::{OUTSIDE, ROUTER, arp, from_to, ndp, patched, tagged, written},
+    related::{error4, parts},
     world::{
         B1, B2, B3, DNS4, OUTSIDE_PORT, OUTSIDE4, USUAL, VIP4, VIP6, WEB, WEB4, WEB6, World, usual,
     },
@@ -12,7 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use tether_dataplane::{
     Mac,
     fate::Fate,
-    limits::{HELD_PER_NEIGHBOUR, HOLD_MS},
+    limits::{FRAGMENT_WAIT_MS, HELD_PER_NEIGHBOUR, HOLD_MS},
     tables::{backend::BackendState, service::OnBackendDown},
 };
 
@@ -122,7 +123,16 @@ fn network_cases() -> Vec<Case> {
             "options longer than the packet",
             patched(flow6.with_extensions(), 55, &[0xff]),
         ),
-        case(Fate::Fragment, "a first fragment", flow6.with(fragment)),
+        case(
+            Fate::Fragment,
+            "a fragment of GRE",
+            patched(flow6.with(fragment.clone()), 54, &[47]),
+        ),
+        case(
+            Fate::FragmentMalformed,
+            "a fragment over the TCP header",
+            patched(flow6.with(fragment.clone()), 56, &[0, 8]),
+        ),
         case(Fate::UnknownProtocol, "GRE", patched(syn6(), 20, &[47])),
     ]
 }
@@ -209,6 +219,22 @@ fn backend_cases() -> Vec<Case> {
     ]
 }
 
+fn related_cases() -> Vec<Case> {
+    let mut waits = World::new();
+    waits.send(&parts(from_to("198.51.100.7:4000", DNS4), 9, 32)[1]);
+    waits.pass(FRAGMENT_WAIT_MS - 1);
+    let unknown = error4(3, 4, from_to("198.51.100.7:4000", WEB4), 40);
+    vec![
+        within(
+            waits,
+            Fate::FragmentUnknown,
+            "its first does not come",
+            vec![],
+        ),
+        case(Fate::IcmpNoFlow, "an error about no flow", unknown),
+    ]
+}
+
 fn leaving_cases() -> Vec<Case> {
     let mut waits = World::unsettled(usual(), USUAL);
     waits.send(&syn4());
@@ -250,6 +276,7 @@ fn cases() -> Vec<Case> {
         transport_cases(),
         local_cases(),
         backend_cases(),
+        related_cases(),
         leaving_cases(),
     ]
     .into_iter()

@@ -47,8 +47,20 @@ impl Conversation {
     }
 
     pub(crate) fn datagram(self) -> Vec<u8> {
+        self.datagram_of(b"who is it?")
+    }
+
+    pub(crate) fn datagram_of(self, payload: &[u8]) -> Vec<u8> {
         let (from, to) = (self.client.port(), self.service.port());
-        written(|out| self.network().udp(from, to).write(out, b"who is it?"))
+        written(|out| self.network().udp(from, to).write(out, payload))
+    }
+
+    /// The other direction: what a backend sends in the VIP's name.
+    pub(crate) fn reversed(self) -> Self {
+        Self {
+            client: self.service,
+            service: self.client,
+        }
     }
 
     pub(crate) fn tcp(self, flags: impl FnOnce(&mut TcpHeader)) -> Vec<u8> {

@@ -14,6 +14,7 @@ mod frames;
 mod life;
 mod local;
 mod neighbours;
+mod related;
 mod routing;
 mod time;
 mod transmit;

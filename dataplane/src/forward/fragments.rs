@@ -1,0 +1,103 @@
+//! Fragments: later ones go where the first one of their packet went, by which the flow or the
+//! affinity decides (contract rule R8).
+
+use super::{
+    Verdict, View,
+    leave::{Left, send_alone},
+};
+use crate::{
+    fate::Fate,
+    fragments::Waiting,
+    held,
+    parse::{FragmentId, Later, fragment_id},
+    port::{Burst, Frame, Port},
+    tables::id::PortId,
+    worker::Own,
+};
+use std::net::IpAddr;
+
+/// Remembers where first fragments go, then decides the later ones.
+pub(crate) fn settle<F: Frame>(
+    burst: &Burst<F>,
+    view: View<'_>,
+    own: &mut Own<F>,
+    firsts: &[(u8, u16)],
+    later: &[(u8, Later)],
+) {
+    for (index, l3) in firsts {
+        let id = fragment_id(burst[usize::from(*index)].bytes(), *l3);
+        if let (Verdict::To(backend), Some(id)) = (own.findings.verdict(*index), id) {
+            own.fragments.learn(id, backend, view.now);
+        }
+    }
+    for (index, Later { l3 }) in later {
+        let verdict = match fragment_id(burst[usize::from(*index)].bytes(), *l3) {
+            Some(id) => match own.fragments.find(&id, view.now) {
+                Some(backend) => Verdict::To(backend),
+                None if is_for_us(&id, view) => Verdict::Early(*l3),
+                None => Verdict::Done(Fate::NoService),
+            },
+            None => Verdict::Done(Fate::FragmentMalformed),
+        };
+        own.findings.decide(*index, verdict);
+    }
+}
+
+/// Lets a fragment that came before the first one of its packet wait for it.
+pub(crate) fn hold<F: Frame>(
+    frame: F,
+    l3: u16,
+    came_by: PortId,
+    view: View<'_>,
+    own: &mut Own<F>,
+) -> Verdict {
+    let Some(id) = fragment_id(frame.bytes(), l3) else {
+        return Verdict::Done(Fate::FragmentMalformed);
+    };
+    let waiting = Waiting {
+        frame,
+        id,
+        came_by,
+        since: view.now,
+    };
+    match own.fragments.hold(waiting) {
+        Ok(()) => Verdict::Held,
+        Err(_) => Verdict::Done(Fate::HoldFull),
+    }
+}
+
+/// Sends those whose first fragment has come, and drops those that waited too long.
+pub(crate) fn release<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, ports: &mut [P]) {
+    let (counters, held, alone) = (&own.counters, &mut own.held, &mut own.alone);
+    own.fragments.release(view.now, |it, backend| {
+        let Some(backend) = backend else {
+            return counters.fate(Fate::FragmentUnknown, 1);
+        };
+        match send_alone(it.frame, backend, it.came_by, view, alone, counters, ports) {
+            Left::Met(fate) => counters.fate(fate, 1),
+            Left::Unresolved(frame) => {
+                let waiting = held::Waiting {
+                    frame,
+                    backend,
+                    came_by: it.came_by,
+                    extends: None,
+                    since: view.now,
+                };
+                if held.hold(waiting).is_err() {
+                    counters.fate(Fate::HoldFull, 1);
+                }
+            }
+        }
+    });
+    own.count_held();
+}
+
+/// Whether a packet is addressed to the forwarder or a VIP.
+fn is_for_us(id: &FragmentId, view: View<'_>) -> bool {
+    let [_, destination] = id.addresses;
+    let destination = match (id.protocol, destination) {
+        (0, v6) => IpAddr::from(v6),
+        (_, [a, b, c, d, ..]) => IpAddr::from([a, b, c, d]),
+    };
+    view.tables.stations.is_ours(destination)
+}

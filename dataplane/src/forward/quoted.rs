@@ -1,0 +1,66 @@
+//! ICMP errors about a flow go where its packets go (contract rule R8): to the backend of the flow,
+//! else to the owner of the client's affinity, else to where every forwarder would place the flow.
+//! They change no flow and extend no affinity: anybody can send them.
+
+use super::{Verdict, View, path::PathKey};
+use crate::{
+    classify::classify,
+    fate::Fate,
+    parse::{Parsed, quoted4, quoted6},
+    tables::{affinity::Hits, id::BackendId, service::Service},
+    worker::Own,
+};
+
+/// What is to be done with an ICMP message that is about a flow; `None` where it is not an error.
+pub(crate) fn follow_error<F>(
+    frame: &[u8],
+    parsed: Parsed,
+    view: View<'_>,
+    own: &mut Own<F>,
+) -> Option<Verdict> {
+    let backend = match parsed {
+        Parsed::Icmp4(message) => quoted4(frame, message)
+            .transpose()?
+            .and_then(|key| backend_of(&key, view, own)),
+        Parsed::Icmp6(message) => quoted6(frame, message)
+            .transpose()?
+            .and_then(|key| backend_of(&key, view, own)),
+        Parsed::V4(_)
+        | Parsed::V6(_)
+        | Parsed::First4(_)
+        | Parsed::First6(_)
+        | Parsed::Later(_)
+        | Parsed::Arp { .. } => return None,
+    };
+    Some(backend.map_or_else(Verdict::Done, Verdict::To))
+}
+
+fn backend_of<F, K: PathKey>(key: &K, view: View<'_>, own: &mut Own<F>) -> Result<BackendId, Fate> {
+    let flows = K::flows(&mut own.flows);
+    let place = flows.find(flows.hash(key), key);
+    let known = place.map(|place| flows.get(place).backend());
+    let keeps = |id: &BackendId| {
+        let backend = view.tables.backend(*id);
+        backend.is_some_and(|it| it.state.keeps_flows())
+    };
+    if let Some(backend) = known.filter(keeps) {
+        return Ok(backend);
+    }
+    let service = classify(key, &view.tables.services)?;
+    owner_of(key, service, view)
+        .or_else(|| service.slots.agreed(key))
+        .ok_or(Fate::IcmpNoFlow)
+}
+
+/// The owner of the client's affinity, if it takes new flows of it.
+fn owner_of<K: PathKey>(key: &K, service: &Service, view: View<'_>) -> Option<BackendId> {
+    if !service.spec.affinity {
+        return None;
+    }
+    let mut hits = Hits::new();
+    let query = key.query(service.spec.id);
+    K::lookup(view.affinities, view.guard, view.now, &[query], &mut hits);
+    let owner = hits.first().copied().flatten()?.owner;
+    let takes = view.tables.backend(owner)?.state.takes_affinities();
+    takes.then_some(owner)
+}

@@ -1,0 +1,107 @@
+//! ICMP errors (RFC 792, RFC 4443 section 2.4): whose packet one quotes.
+//!
+//! An error about a packet that a backend sent comes to the VIP and quotes that packet, in which VIP
+//! and client stand the other way round than in what the client sends.
+
+use zerocopy::FromBytes;
+
+use super::extensions;
+use super::{Message, Piece};
+use crate::fate::Fate;
+use crate::key::{Key4, Key6, Ports, Protocol};
+use crate::wire::checksum::Sum;
+use crate::wire::icmp;
+use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ipv6::{self, Ipv6};
+
+/// What stands before the quoted packet, in bytes.
+const HEAD: usize = 8;
+
+/// The flow, as its client's packets have it, of which an ICMP error tells; `None` where the message
+/// is no error.
+pub(crate) fn quoted4(frame: &[u8], at: Message) -> Result<Option<Key4>, Fate> {
+    let (outer, message) = layers::<Ipv4>(frame, at)?;
+    if !message.first().is_some_and(|kind| icmp::is_error4(*kind)) {
+        return Ok(None);
+    }
+    let quote = quote(message, Sum::default())?;
+    let (header, _) = Ipv4::ref_from_prefix(quote).map_err(|_| Fate::IcmpMalformed)?;
+    if header.version() != 4 || header.header_len() < Ipv4::LEN {
+        return Err(Fate::IcmpMalformed);
+    }
+    if header.source != outer.destination {
+        return Err(Fate::IcmpUnhandled);
+    }
+    if header.fragment_offset() != 0 {
+        return Err(Fate::IcmpNoFlow);
+    }
+    let payload = quote.get(usize::from(header.header_len())..);
+    let (protocol, ports) = turned(header.protocol, payload.unwrap_or_default())?;
+    Ok(Some(Key4 {
+        source: u32::from_ne_bytes(header.destination),
+        destination: u32::from_ne_bytes(header.source),
+        ports,
+        protocol,
+    }))
+}
+
+/// The same of an `ICMPv6` message.
+pub(crate) fn quoted6(frame: &[u8], at: Message) -> Result<Option<Key6>, Fate> {
+    let (outer, message) = layers::<Ipv6>(frame, at)?;
+    if !message.first().is_some_and(|kind| icmp::is_error6(*kind)) {
+        return Ok(None);
+    }
+    let len = at.end - at.l4;
+    let pseudo = Sum::pseudo6(outer.source, outer.destination, ipv6::ICMP, len);
+    let quote = quote(message, pseudo)?;
+    let (header, rest) = Ipv6::ref_from_prefix(quote).map_err(|_| Fate::IcmpMalformed)?;
+    if header.version() != 6 {
+        return Err(Fate::IcmpMalformed);
+    }
+    if header.source != outer.destination {
+        return Err(Fate::IcmpUnhandled);
+    }
+    let upper = extensions::skip(header.next_header, rest).map_err(|_| Fate::IcmpMalformed)?;
+    if upper.piece.is_some_and(Piece::is_later) {
+        return Err(Fate::IcmpNoFlow);
+    }
+    let (protocol, ports) = turned(upper.protocol, upper.payload)?;
+    Ok(Some(Key6 {
+        source: header.destination,
+        destination: header.source,
+        ports,
+        protocol,
+    }))
+}
+
+/// The IP header without what extends it, and the message.
+fn layers<L3: FromBytes + zerocopy::Immutable + zerocopy::KnownLayout>(
+    frame: &[u8],
+    at: Message,
+) -> Result<(&L3, &[u8]), Fate> {
+    let network = frame.get(at.l3.into()..).unwrap_or_default();
+    let (network, _) = L3::ref_from_prefix(network).map_err(|_| Fate::IcmpMalformed)?;
+    let message = frame.get(at.l4.into()..at.end.into());
+    Ok((network, message.ok_or(Fate::IcmpMalformed)?))
+}
+
+/// What a whole message quotes, given the sum of its pseudo header.
+fn quote(message: &[u8], pseudo: Sum) -> Result<&[u8], Fate> {
+    if !pseudo.bytes(message).is_whole() {
+        return Err(Fate::IcmpMalformed);
+    }
+    message.get(HEAD..).ok_or(Fate::IcmpMalformed)
+}
+
+/// Protocol and ports of a quoted header, turned round. RFC 792 promises 8 bytes of it, of which the
+/// ports are the first 4.
+fn turned(protocol: u8, payload: &[u8]) -> Result<(Protocol, Ports), Fate> {
+    let protocol = match protocol {
+        ipv4::TCP => Protocol::Tcp,
+        ipv4::UDP => Protocol::Udp,
+        _ => return Err(Fate::IcmpUnhandled),
+    };
+    let bytes = payload.first_chunk().ok_or(Fate::IcmpMalformed)?;
+    let ports = Ports(u32::from_ne_bytes(*bytes));
+    Ok((protocol, Ports::new(ports.destination(), ports.source())))
+}
