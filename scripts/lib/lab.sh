@@ -84,27 +84,31 @@ lab_create() {
 
 create_switch() {
     local bridge
-    for bridge in data control; do
-        ip -n "$(namespace switch)" link add "$bridge" type bridge mcast_snooping 0
-        ip -n "$(namespace switch)" link set "$bridge" up
-    done
+    for bridge in data control; do add_bridge $bridge; done
 }
 
-# connect HOST NETWORK: a cable between the host's interface of that name and the switch.
+# add_bridge NETWORK: to the switch.
+add_bridge() {
+    ip -n "$(namespace switch)" link add "$1" type bridge mcast_snooping 0
+    ip -n "$(namespace switch)" link set "$1" up
+}
+
+# connect HOST NETWORK [INTERFACE]: a cable between the host's interface of that name, or else of the
+# network's, and the switch.
 connect() {
-    local host=$1 network=$2 port=${2:0:1}-$1
-    ip link add "$network" netns "$(namespace "$host")" type veth \
+    local host=$1 network=$2 interface=${3:-$2} port=${2:0:1}-$1
+    ip link add "$interface" netns "$(namespace "$host")" type veth \
         peer "$port" netns "$(namespace switch)"
     ip -n "$(namespace switch)" link set "$port" master "$network" up
     ip -n "$(namespace "$host")" link set lo up
     # Frames with half a checksum or longer than the MTU are a kernel's secret with itself.
-    on "$host" ethtool -K "$network" tx off tso off gso off gro off >/dev/null
+    on "$host" ethtool -K "$interface" tx off tso off gso off gro off >/dev/null
     on switch ethtool -K "$port" tx off tso off gso off gro off >/dev/null
-    if [[ $host/$network == forwarder/data ]]; then
+    if [[ $host == forwarder && $network != control ]]; then
         # Its kernel sees the frames of DPDK's port too and must keep silent.
-        on forwarder sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.data.disable_ipv6=1
+        on forwarder sysctl -qw net.ipv4.ip_forward=0 "net.ipv6.conf.$interface.disable_ipv6=1"
     fi
-    ip -n "$(namespace "$host")" link set "$network" up
+    ip -n "$(namespace "$host")" link set "$interface" up
 }
 
 # address HOST INTERFACE ADDRESS/LENGTH...
