@@ -26,12 +26,14 @@ pub enum Change {
         /// The one of the same key whose place it takes.
         instead: Option<CellId>,
     },
-    /// Its record and how far packets extend it; its deadline if that is later.
+    /// Its record, how far packets extend it, and its deadline.
     Update {
         /// It, as it is to be.
         record: Record,
         /// Where its deadline is to be at least.
         deadline: Millis,
+        /// Where it is to be at most: what the service's cap allows now (contract rule T8).
+        latest: Option<Millis>,
         /// What this is to whoever watches.
         what: Happened,
     },
@@ -65,8 +67,9 @@ impl State<'_> {
             Change::Update {
                 record,
                 deadline,
+                latest,
                 what,
-            } => self.update(record, deadline, what),
+            } => self.update(record, deadline, latest, what),
             Change::End(record, why) => self.end(&record, why),
         }
         Ok(())
@@ -184,13 +187,18 @@ impl State<'_> {
         self.wheel.remove(old.index);
     }
 
-    fn update(&mut self, record: Record, deadline: Millis, what: Happened) {
+    fn update(&mut self, record: Record, deadline: Millis, latest: Option<Millis>, what: Happened) {
         let Some(service) = self.master.registry.service(record.key.service) else {
             return;
         };
         let (duration_ms, limit) = duration::extension(&service.settings.affinity, &record);
         self.cells.set_extension(record.cell, duration_ms, limit);
-        self.cells.extend(record.cell, deadline);
+        let reached = self.cells.extend(record.cell, deadline);
+        if let Some(latest) = latest.filter(|it| *it < reached) {
+            self.cells.lower(record.cell, latest);
+            self.wheel.remove(record.cell.index);
+            self.wheel.insert(record.cell.index, latest);
+        }
         self.master.records.update(record);
         self.tell(what, record);
     }

@@ -34,6 +34,13 @@ pub(super) fn capped(policy: &AffinityPolicy, duration_ms: Option<u64>) -> Optio
     }
 }
 
+/// The latest deadline that a signal leaves or gives at `now`: a cap that was lowered bounds what it
+/// extends (contract rules T3 and T8).
+#[must_use]
+pub(super) fn latest(policy: &AffinityPolicy, now: Millis) -> Option<Millis> {
+    policy.duration_cap.map(|cap| now + ms(cap))
+}
+
 /// When that ends; of a re-assertion no further away than `remaining_ms`, if that is not 0.
 #[must_use]
 pub(super) fn deadline(now: Millis, duration_ms: Option<u64>, remaining_ms: u64) -> Millis {

@@ -170,12 +170,14 @@ impl<'a> Case<'a> {
             duration_ms,
             ..*held
         });
-        let deadline = deadline.max(wanted);
+        let latest = duration::latest(&self.service.settings.affinity, self.now);
+        let deadline = within(deadline.max(wanted), latest);
         Plan {
             outcome: self.outcome(OutcomeCode::Refreshed, &record, deadline, duration_ms),
             change: Change::Update {
                 record,
                 deadline,
+                latest,
                 what: Happened::Refreshed,
             },
         }
@@ -192,12 +194,15 @@ impl<'a> Case<'a> {
             Asked::Default | Asked::Milliseconds(0) => record.duration_ms,
             asked => duration::granted(policy, asked),
         };
-        let deadline = deadline.max(duration::deadline(self.now, granted, 0));
+        let latest = duration::latest(policy, self.now);
+        let wanted = duration::deadline(self.now, granted, 0);
+        let deadline = within(deadline.max(wanted), latest);
         Ok(Plan {
             outcome: self.outcome(OutcomeCode::Extended, &record, deadline, granted),
             change: Change::Update {
                 record,
                 deadline,
+                latest,
                 what: Happened::Extended,
             },
         })
@@ -343,6 +348,10 @@ impl<'a> Case<'a> {
         let backend = self.master.registry.backend(backend);
         backend.map_or("", |it| it.settings.name.as_str())
     }
+}
+
+fn within(deadline: Millis, latest: Option<Millis>) -> Millis {
+    latest.map_or(deadline, |latest| deadline.min(latest))
 }
 
 /// The source of a signal, if a client of the service can have it (contract rule S4).

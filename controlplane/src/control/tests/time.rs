@@ -185,14 +185,28 @@ fn t8_a_lowered_cap_clamps_what_is_extended_from_then_on() {
     );
     assert_eq!(cell(&bench).duration_ms, 70_000);
     let outcome = bench.extend(ONE, CLIENT, MS(600_000));
-    assert_eq!(
-        (outcome.granted_ms, outcome.remaining_ms),
-        (70_000, 500_000)
-    );
-    assert_eq!(
-        bench.start_for(ONE, "192.0.2.8", MS(600_000)).granted_ms,
-        70_000
-    );
+    assert_eq!((outcome.granted_ms, outcome.remaining_ms), (70_000, 70_000));
+    let outcome = bench.start_for(ONE, "192.0.2.8", MS(600_000));
+    assert_eq!(outcome.granted_ms, 70_000);
+}
+
+#[test]
+fn t8_a_lowered_cap_shortens_nothing_until_it_is_extended() {
+    let mut bench = Bench::new();
+    bench.start_for(ONE, CLIENT, Asked::UntilEnded);
+    bench.start_for(ONE, "192.0.2.8", MS(500_000));
+    bench.reload(&with_rule("duration_cap = \"70s\""));
+    assert_eq!(cell(&bench).deadline, Millis::NEVER);
+    let outcome = bench.start(ONE, CLIENT);
+    assert_eq!((outcome.granted_ms, outcome.remaining_ms), (60_000, 70_000));
+    assert!(!outcome.until_ended);
+    bench.after(69_999).turn(vec![]);
+    assert_eq!(bench.owner(CLIENT), Some("shop-1"));
+    bench.after(1).turn(vec![]);
+    assert_eq!(bench.owner(CLIENT), None);
+    assert_eq!(bench.owner("192.0.2.8"), Some("shop-1"));
+    bench.after(100).turn(vec![]);
+    assert_eq!(bench.control.master.records.len(), 1, "it is collected");
 }
 
 #[test]

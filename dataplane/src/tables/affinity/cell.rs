@@ -110,6 +110,12 @@ impl Cell {
         Millis(before.max(deadline.0))
     }
 
+    /// Puts the deadline at `deadline` or leaves it earlier. No packet puts it further than that again
+    /// but by the extension that is set by now: whoever sees this deadline sees that too.
+    pub(crate) fn lower(&self, deadline: Millis) {
+        self.deadline_ms.fetch_min(deadline.0, Ordering::AcqRel);
+    }
+
     /// Takes it from its affinity, whatever its deadline.
     pub(crate) fn end(&self) {
         self.deadline_ms.swap(0, Ordering::AcqRel);
@@ -182,19 +188,29 @@ impl Cell {
         if !self.is_short() && same_tick(seen.saturating_sub(duration), now.0) {
             return;
         }
+        // Looked at anew for each deadline that is seen: it may have been lowered.
+        while let wanted = self.reach(now)
+            && seen > now.0
+            && seen < wanted
+        {
+            match self.exchange(seen, wanted) {
+                Ok(()) => return,
+                Err(newer) => seen = newer,
+            }
+        }
+    }
+
+    /// Where a packet puts the deadline at `now`.
+    #[inline]
+    fn reach(&self, now: Millis) -> u64 {
+        let duration = u64::from(self.duration_ms.load(Ordering::Relaxed));
         let limit_s = self.limit_s.load(Ordering::Relaxed);
         let limit = if limit_s == NONE {
             u64::MAX
         } else {
             u64::from(limit_s) * 1000
         };
-        let wanted = (now.0 + duration).min(limit);
-        while seen > now.0 && seen < wanted {
-            match self.exchange(seen, wanted) {
-                Ok(()) => return,
-                Err(newer) => seen = newer,
-            }
-        }
+        (now.0 + duration).min(limit)
     }
 
     /// A connection was placed by it.
@@ -301,6 +317,19 @@ mod tests {
     }
 
     #[test]
+    fn a_deadline_is_lowered_and_packets_extend_it_from_there() {
+        let cell = started(50_000, 40_000, None);
+        cell.set_extension(2_000, None);
+        cell.lower(Millis(12_000));
+        assert_eq!(cell.deadline(), Millis(12_000));
+        cell.lower(Millis(13_000));
+        cell.refresh(7, Millis(10_000));
+        assert_eq!(cell.deadline(), Millis(12_000));
+        cell.refresh(7, Millis(11_500));
+        assert_eq!(cell.deadline(), Millis(13_500));
+    }
+
+    #[test]
     fn until_ended_never_expires() {
         let cell = started(u64::MAX, 0, None);
         assert_eq!(cell.expire(Millis(u64::MAX - 1)), Err(Millis::NEVER));
@@ -317,6 +346,27 @@ mod loom_tests {
         sync::Arc,
     };
     use loom::thread;
+
+    #[test]
+    fn t8_a_packet_does_not_undo_a_lowered_deadline() {
+        loom::model(|| {
+            let cell = Arc::new(Cell::new());
+            let grant = Grant {
+                deadline: Millis(5_000),
+                duration_ms: 9_000,
+                limit: None,
+            };
+            cell.start(grant, 1);
+            let worker = {
+                let cell = Arc::clone(&cell);
+                thread::spawn(move || cell.refresh(1, Millis(1_000)))
+            };
+            cell.set_extension(2_000, None);
+            cell.lower(Millis(3_000));
+            worker.join().unwrap();
+            assert_eq!(cell.deadline(), Millis(3_000));
+        });
+    }
 
     #[test]
     fn an_extension_and_an_expiry_do_not_both_win() {

@@ -146,6 +146,12 @@ impl AffinityWriter {
         self.cell(cell).extend(deadline)
     }
 
+    /// Puts the deadline at `deadline`, or leaves it where it is earlier; packets extend it from there
+    /// as [`Self::set_extension`] has said before.
+    pub fn lower(&mut self, cell: CellId, deadline: Millis) {
+        self.cell(cell).lower(deadline);
+    }
+
     /// Changes how packets extend it: by `duration_ms` (0: not at all), never beyond `limit`.
     pub fn set_extension(&mut self, cell: CellId, duration_ms: u32, limit: Option<Millis>) {
         self.cell(cell).set_extension(duration_ms, limit);
