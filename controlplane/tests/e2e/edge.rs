@@ -47,7 +47,7 @@ fn reflection_lists_and_describes_the_affinity_service() {
     });
 }
 
-fn get(host: &Namespace, path: &str) -> String {
+pub fn get(host: &Namespace, path: &str) -> String {
     let mut stream = host.inside(|| TcpStream::connect("10.8.0.2:9470")).unwrap();
     write!(
         stream,

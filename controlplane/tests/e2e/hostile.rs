@@ -36,9 +36,9 @@ const FRAGMENT: std::ops::Range<usize> = IP + 6..IP + 8;
 const BACKGROUND: [&str; 3] = ["arp_not_ours", "ndp_not_ours", "icmp_unhandled"];
 
 /// Sends to the forwarder's port.
-struct Attacker {
-    card: Card,
-    target: [u8; 6],
+pub struct Attacker {
+    pub card: Card,
+    pub target: [u8; 6],
 }
 
 /// How many packets had each fate, and under "received" how many there were.
@@ -57,7 +57,7 @@ fn counts(bed: &Testbed<'_>) -> Counts {
 }
 
 impl Attacker {
-    fn new(bed: &Testbed<'_>) -> Self {
+    pub fn new(bed: &Testbed<'_>) -> Self {
         let status: Status = bed.daemon.ctl(&["status"]);
         let octets = status.ports[0].mac.split(':');
         let octets: Vec<_> = octets
@@ -87,7 +87,7 @@ impl Attacker {
         frame
     }
 
-    fn syn(&self, source: [u8; 4], port: u16) -> Vec<u8> {
+    pub fn syn(&self, source: [u8; 4], port: u16) -> Vec<u8> {
         self.tcp(source, (port, 80), |tcp| tcp.syn = true)
     }
 
@@ -189,7 +189,7 @@ impl Attacker {
     }
 
     /// Sends frames no faster than the port takes them, and waits until all have been received.
-    fn send_all(&self, bed: &Testbed<'_>, frames: &[Vec<u8>]) {
+    pub fn send_all(&self, bed: &Testbed<'_>, frames: &[Vec<u8>]) {
         for burst in frames.chunks(RING) {
             let expected = counts(bed)["received"] + burst.len() as u64;
             for frame in burst {

@@ -24,6 +24,7 @@ mod operator;
 mod owner;
 mod process;
 mod refusals;
+mod rules;
 mod spread;
 mod testbed;
 mod time;

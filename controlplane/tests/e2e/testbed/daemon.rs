@@ -136,9 +136,29 @@ impl Daemon {
         wait_until(&what, SOON, || self.log().contains(words));
     }
 
+    /// How much it has logged so far, in bytes.
+    pub fn log_len(&self) -> usize {
+        self.whole_log().len()
+    }
+
+    /// Waits until its log says something behind a place.
+    #[track_caller]
+    pub fn wait_for_log_after(&self, place: usize, words: &str) {
+        let what = format!("the log to say {words:?}");
+        wait_until(&what, SOON, || {
+            self.whole_log()
+                .get(place..)
+                .is_some_and(|it| it.contains(words))
+        });
+    }
+
+    fn whole_log(&self) -> String {
+        fs::read_to_string(self.directory.join("tetherd.log")).unwrap_or_default()
+    }
+
     /// The end of its log.
     pub fn log(&self) -> String {
-        let log = fs::read_to_string(self.directory.join("tetherd.log")).unwrap_or_default();
+        let log = self.whole_log();
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(TAIL)..].join("\n")
     }

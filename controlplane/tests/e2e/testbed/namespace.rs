@@ -71,6 +71,15 @@ impl Namespace {
         self.inside(|| succeed(&mut ethtool));
     }
 
+    /// What a command says that runs here and succeeds.
+    pub fn output_of(&self, program: &str, arguments: &str) -> String {
+        let mut command = Command::new(program);
+        command.args(arguments.split(' '));
+        let output = self.inside(|| command.output().unwrap());
+        assert!(output.status.success(), "{command:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// A command that runs here; killed when the thread that spawns it ends.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("setpriv");
