@@ -29,6 +29,7 @@ use crate::{
     key::{Key4, Key6},
     parse::{Later, Packet, Parsed, parse},
     port::{BURST, Burst, Frame, Port},
+    probe::{Probe, Stage},
     rcu::Guard,
     tables::{
         Tables,
@@ -143,19 +144,33 @@ pub(crate) fn forward<P: Port>(
     own: &mut Own<P::Frame>,
     lanes: &mut Lanes,
     ports: &mut [P],
+    probe: &mut impl Probe,
 ) {
     own.findings.refreshes.clear();
     parse_all(burst, port, view, own, lanes);
-    let new = follow::known_flows(&lanes.v4, view, own);
-    place::new_flows(&new, view, own);
-    let new = follow::known_flows(&lanes.v6, view, own);
-    place::new_flows(&new, view, own);
+    probe.ended(Stage::Parse);
+    forward_lane(&lanes.v4, view, own, probe);
+    forward_lane(&lanes.v6, view, own, probe);
     fragments::settle(burst, view, own, &lanes.firsts, &lanes.later);
     local::answer_all(burst, port, view, own, &lanes.local);
-    leave::send_all(burst, port, view, own, ports);
+    probe.ended(Stage::Aside);
+    leave::send_all(burst, port, view, own, ports, probe);
     if !lanes.firsts.is_empty() && own.fragments.waiting() > 0 {
         release_fragments(view, own, ports);
     }
+}
+
+/// Decides about one family: known flows, then new ones.
+fn forward_lane<F, K: path::PathKey>(
+    lane: &Lane<K>,
+    view: View<'_>,
+    own: &mut Own<F>,
+    probe: &mut impl Probe,
+) {
+    let new = follow::known_flows(lane, view, own);
+    probe.ended(Stage::Follow);
+    place::new_flows(&new, view, own);
+    probe.ended(Stage::Place);
 }
 
 /// Sorts the burst: TCP and UDP by family, what may be for the forwarder itself, and the rest.

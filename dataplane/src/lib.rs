@@ -9,6 +9,8 @@ pub mod explain;
 pub mod fate;
 pub mod key;
 pub mod limits;
+#[doc(hidden)]
+pub mod measure;
 pub mod plane;
 pub mod port;
 pub mod tables;
@@ -29,6 +31,7 @@ mod inspect;
 #[cfg(test)]
 mod models;
 mod parse;
+mod probe;
 mod rcu;
 mod rewrite;
 #[cfg(test)]

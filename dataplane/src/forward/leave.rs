@@ -7,6 +7,7 @@ use crate::{
     fate::Fate,
     held::{Held, Waiting},
     port::{BURST, Burst, Frame, Port},
+    probe::{Probe, Stage},
     rewrite::{Link, direct},
     tables::{
         affinity::CellId,
@@ -36,6 +37,7 @@ pub(crate) fn send_all<P: Port>(
     view: View<'_>,
     own: &mut Own<P::Frame>,
     ports: &mut [P],
+    probe: &mut impl Probe,
 ) {
     if !own.held.is_empty() {
         release_held(view, own, ports);
@@ -74,6 +76,7 @@ pub(crate) fn send_all<P: Port>(
             Verdict::Held | Verdict::Done(_) => {}
         }
     }
+    probe.ended(Stage::Rewrite);
     for out in crate::tables::port_ids(ports.len()) {
         let unsent = transmit(&mut ports[out.index()], &mut own.outgoing[out.index()]);
         let of_this = leaving.iter().rev().filter(|(_, by)| *by == out);
@@ -82,9 +85,11 @@ pub(crate) fn send_all<P: Port>(
                 .decide(*index, Verdict::Done(Fate::TransmitFull));
         }
     }
+    probe.ended(Stage::Transmit);
     own.counters.forwarded_bytes.add(bytes);
     count_fates(count, own);
     extend(view, own);
+    probe.ended(Stage::Count);
 }
 
 /// Sends what the queue takes within a bounded number of tries; drops and counts the rest.
