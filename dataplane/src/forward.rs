@@ -27,7 +27,7 @@ use crate::{
     fate::Fate,
     flow_table::Tick,
     key::{Key4, Key6},
-    parse::{Later, Packet, Parsed, parse},
+    parse::{Later, Packet, Parsed, parse, usual4},
     port::{BURST, Burst, Frame, Port},
     probe::{Probe, Stage},
     rcu::Guard,
@@ -37,9 +37,10 @@ use crate::{
         id::{BackendId, PortId},
     },
     wire::ethernet::Mac,
-    worker::Own,
+    worker::{Flows, Own},
 };
 use arrayvec::ArrayVec;
+use path::PathKey;
 
 pub(crate) use fragments::release as release_fragments;
 pub(crate) use leave::release_held;
@@ -70,8 +71,18 @@ pub(crate) struct View<'a> {
     pub(crate) tick: Tick,
 }
 
-/// The packets of one family, with their places in the burst.
-pub(crate) type Lane<K> = ArrayVec<(u8, Packet<K>), BURST>;
+/// A packet that may be for a service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<K> {
+    /// Its place in the burst.
+    pub(crate) index: u8,
+    pub(crate) packet: Packet<K>,
+    /// Of its key, in the flow table.
+    pub(crate) hash: u64,
+}
+
+/// The packets of one family.
+pub(crate) type Lane<K> = ArrayVec<Entry<K>, BURST>;
 
 /// A burst, sorted.
 #[derive(Debug)]
@@ -161,7 +172,7 @@ pub(crate) fn forward<P: Port>(
 }
 
 /// Decides about one family: known flows, then new ones.
-fn forward_lane<F, K: path::PathKey>(
+fn forward_lane<F, K: PathKey>(
     lane: &Lane<K>,
     view: View<'_>,
     own: &mut Own<F>,
@@ -186,15 +197,22 @@ fn parse_all<F: Frame>(
     let mut bytes = 0;
     for (index, frame) in (0_u8..).zip(burst) {
         bytes += frame.bytes().len() as u64;
+        if spec.vlan.is_none()
+            && frame.is_contiguous()
+            && let Some(packet) = usual4(frame.bytes(), spec.mac)
+        {
+            enter(&mut lanes.v4, index, packet, &own.flows);
+            continue;
+        }
         match parse_one(frame, spec.mac, spec.vlan) {
-            Ok(Parsed::V4(packet)) => lanes.v4.push((index, packet)),
-            Ok(Parsed::V6(packet)) => lanes.v6.push((index, packet)),
+            Ok(Parsed::V4(packet)) => enter(&mut lanes.v4, index, packet, &own.flows),
+            Ok(Parsed::V6(packet)) => enter(&mut lanes.v6, index, packet, &own.flows),
             Ok(Parsed::First4(packet)) => {
-                lanes.v4.push((index, packet));
+                enter(&mut lanes.v4, index, packet, &own.flows);
                 lanes.firsts.push((index, packet.l3));
             }
             Ok(Parsed::First6(packet)) => {
-                lanes.v6.push((index, packet));
+                enter(&mut lanes.v6, index, packet, &own.flows);
                 lanes.firsts.push((index, packet.l3));
             }
             Ok(Parsed::Later(later)) => lanes.later.push((index, later)),
@@ -206,6 +224,19 @@ fn parse_all<F: Frame>(
     }
     own.counters.received.add(burst.len() as u64);
     own.counters.received_bytes.add(bytes);
+}
+
+/// Puts a packet into its lane and asks for the line where its flow most likely is.
+#[inline]
+fn enter<K: PathKey>(lane: &mut Lane<K>, index: u8, packet: Packet<K>, flows: &Flows) {
+    let table = K::table(flows);
+    let hash = table.hash(&packet.key);
+    table.prefetch(hash);
+    lane.push(Entry {
+        index,
+        packet,
+        hash,
+    });
 }
 
 /// Parses a frame that is addressed to this port: to its MAC address, or to a group where it is not

@@ -15,7 +15,7 @@ pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 
 /// Flags and fragment offset: more fragments, or an offset other than 0.
-const FRAGMENTED: u16 = 0x3fff;
+pub(crate) const FRAGMENTED: u16 = 0x3fff;
 /// Flag: more fragments.
 const MORE_FRAGMENTS: u16 = 0x2000;
 
