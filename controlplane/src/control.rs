@@ -9,6 +9,7 @@
 
 mod answer;
 mod inquiry;
+mod listing;
 mod pulse;
 mod reload;
 mod scan;
@@ -16,13 +17,16 @@ mod signals;
 mod start;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub(crate) use answer::Answer;
 pub(crate) use inquiry::{Inquiry, Ticket};
+pub(crate) use listing::Cursor;
 pub(crate) use pulse::Pulse;
 pub(crate) use scan::{Act, Filter, Scan};
 pub(crate) use signals::Tally;
 pub use start::StartError;
+pub(crate) use watch::Watchers;
 
 use crate::{
     command::{Command, Outcomes},
@@ -58,6 +62,8 @@ const EXPIRIES: usize = 16_384;
 pub struct Control {
     pub(crate) clock: Clock,
     pub(crate) started: Millis,
+    /// This life of the process, which places of affinities are of.
+    pub(crate) life: u32,
     pub(crate) config: Config,
     pub(crate) ports: Box<dyn Ports>,
     pub(crate) stations: Vec<PortSpec>,
@@ -67,6 +73,7 @@ pub struct Control {
     pub(crate) tally: Tally,
     pub(crate) pulse: Pulse,
     pub(crate) inquiry: Inquiry,
+    pub(crate) watchers: Watchers,
     /// Answers that go out once this turn's changes are published, or in later turns.
     pub(crate) answers: Vec<Answer>,
     replies: Vec<(oneshot::Sender<Outcomes>, Outcomes)>,
@@ -100,18 +107,15 @@ impl Control {
         }
         self.publish();
         self.reply();
-        self.tell();
+        self.tell(now);
         self.go_on(now);
         self.pulse.feel(&self.writer, now);
     }
 
     /// What has come, bounded; `None` when nothing can come any more.
     fn receive(&self, commands: &Receiver<Command>) -> Option<Vec<Command>> {
-        let pause = if self.answers.is_empty() {
-            PAUSE
-        } else {
-            SHORT_PAUSE
-        };
+        let is_idle = self.answers.is_empty() && !self.watchers.is_telling();
+        let pause = if is_idle { PAUSE } else { SHORT_PAUSE };
         let first = match commands.recv_timeout(pause) {
             Ok(command) => command,
             Err(error) => return error.is_timeout().then(Vec::new),
@@ -148,7 +152,14 @@ impl Control {
                 identity,
                 request,
                 entries,
-            } => self.list(&identity, &request, entries),
+                reply,
+            } => drop(reply.send(self.list(&identity, &request, entries))),
+            Command::Watch {
+                identity,
+                request,
+                events,
+                reply,
+            } => drop(reply.send(self.watch(identity, request, events))),
             Command::Operator {
                 uid,
                 request,
@@ -193,10 +204,14 @@ impl Control {
     }
 
     /// Tells of what has happened, once it is effective.
-    fn tell(&mut self) {
-        for event in self.events.drain(..) {
+    fn tell(&mut self, now: Millis) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in &events {
             log::debug!("{:?}: {:?}", event.what, event.record);
         }
+        self.tell_watchers(&events, now);
+        events.clear();
+        self.events = events;
     }
 
     /// Goes on with each answer as far as its reader and the workers allow.
@@ -232,6 +247,7 @@ impl Control {
             log::info!("backend {service}/{} is {is}", backend.settings.name);
             backend.is_healthy = up;
             self.needs_tables = true;
+            self.states_have_changed();
         }
     }
 }
@@ -241,6 +257,7 @@ fn count(command: &Command) -> usize {
         Command::Signals { signals, .. } => signals.len(),
         Command::SessionClosed(_)
         | Command::List { .. }
+        | Command::Watch { .. }
         | Command::Operator { .. }
         | Command::Health { .. }
         | Command::Reload(_)

@@ -47,6 +47,7 @@ pub(crate) fn page(control: &Control, now: Millis) -> String {
     let mut page = Page::default();
     forwarder(&mut page, control, now);
     signals(&mut page, control);
+    watchers(&mut page, control);
     backends(&mut page, control);
     workers(&mut page, control);
     ports(&mut page, control);
@@ -98,6 +99,16 @@ fn signals(page: &mut Page, control: &Control) {
     for (outcome, count) in control.tally.named() {
         page.value(name, &[("outcome", &outcome)], count);
     }
+}
+
+fn watchers(page: &mut Page, control: &Control) {
+    let (watchers, told, lost) = control.watchers.counts();
+    page.single("tether_watchers", "gauge", "Who watches events.", watchers);
+    let name = "tether_events_total";
+    let help = "Events for watchers: told, or lost to one who reads too slowly.";
+    page.head(name, "counter", help);
+    page.value(name, &[("result", &"told")], told);
+    page.value(name, &[("result", &"lost")], lost);
 }
 
 fn backends(page: &mut Page, control: &Control) {

@@ -1,6 +1,6 @@
 //! How the control thread and the data plane begin.
 
-use super::{Control, Inquiry, Pulse, Tally};
+use super::{Control, Inquiry, Pulse, Tally, Watchers};
 use crate::{
     config::Config,
     expiry::Wheel,
@@ -8,6 +8,7 @@ use crate::{
     ports::Ports,
     publish,
 };
+use std::hash::{BuildHasher, RandomState};
 use tether_dataplane::{
     clock::Clock,
     plane::{Seat, data_plane},
@@ -67,6 +68,7 @@ impl Control {
         let control = Self {
             clock,
             started: now,
+            life: life(),
             master: Master::new(registry, config.limits),
             config,
             ports,
@@ -76,6 +78,7 @@ impl Control {
             tally: Tally::default(),
             pulse: Pulse::default(),
             inquiry: Inquiry::new(workers),
+            watchers: Watchers::default(),
             answers: Vec::new(),
             replies: Vec::new(),
             events: Vec::new(),
@@ -86,4 +89,10 @@ impl Control {
         };
         Ok((control, seats))
     }
+}
+
+/// A number that another life of the process is not likely to have.
+fn life() -> u32 {
+    let hash = RandomState::new().hash_one("life");
+    u32::try_from(hash >> 32).unwrap_or_default()
 }

@@ -10,6 +10,7 @@ mod outcomes;
 mod reload;
 mod speakers;
 mod time;
+mod watch;
 
 use super::Control;
 use crate::{
