@@ -8,6 +8,7 @@
 //! worker nor for whoever reads a reply. A turn is bounded in what it takes, collects and scans.
 
 mod answer;
+mod audit;
 mod inquiry;
 mod listing;
 mod pulse;
@@ -29,6 +30,7 @@ pub use start::StartError;
 pub(crate) use watch::Watchers;
 
 use crate::{
+    audit::Audit,
     command::{Command, Outcomes},
     config::Config,
     expiry::Wheel,
@@ -74,6 +76,7 @@ pub struct Control {
     pub(crate) pulse: Pulse,
     pub(crate) inquiry: Inquiry,
     pub(crate) watchers: Watchers,
+    pub(crate) audit: Option<Audit>,
     /// Answers that go out once this turn's changes are published, or in later turns.
     pub(crate) answers: Vec<Answer>,
     replies: Vec<(oneshot::Sender<Outcomes>, Outcomes)>,
@@ -205,6 +208,7 @@ impl Control {
 
     /// Tells of what has happened, once it is effective.
     fn tell(&mut self, now: Millis) {
+        self.audit_turn(now);
         let mut events = std::mem::take(&mut self.events);
         for event in &events {
             log::debug!("{:?}: {:?}", event.what, event.record);

@@ -2,6 +2,7 @@
 //! labels (contract section 8).
 
 use crate::{
+    audit::Audit,
     control::Control,
     master::{Backend, Kind, Service},
 };
@@ -48,6 +49,7 @@ pub(crate) fn page(control: &Control, now: Millis) -> String {
     forwarder(&mut page, control, now);
     signals(&mut page, control);
     watchers(&mut page, control);
+    audit(&mut page, control);
     backends(&mut page, control);
     workers(&mut page, control);
     ports(&mut page, control);
@@ -109,6 +111,19 @@ fn watchers(page: &mut Page, control: &Control) {
     page.head(name, "counter", help);
     page.value(name, &[("result", &"told")], told);
     page.value(name, &[("result", &"lost")], lost);
+}
+
+/// Absent where no audit log is kept.
+fn audit(page: &mut Page, control: &Control) {
+    let Some(counts) = control.audit.as_ref().map(Audit::counts) else {
+        return;
+    };
+    let name = "tether_audit_lines_total";
+    let help = "Lines of the audit log: written, dropped as too many, failed on disk.";
+    page.head(name, "counter", help);
+    page.value(name, &[("result", &"written")], counts.written);
+    page.value(name, &[("result", &"dropped")], counts.dropped);
+    page.value(name, &[("result", &"failed")], counts.failed);
 }
 
 fn backends(page: &mut Page, control: &Control) {

@@ -59,7 +59,7 @@ fn begin(
             let nothing = AffinityCount::default();
             return scan(control, &filter, Act::Count(lines, nothing));
         }
-        Request::AffinityFlush(filter) => return scan(control, &filter, Act::Flush(lines, 0)),
+        Request::AffinityFlush(filter) => return scan(control, &filter, Act::Flush(lines, 0, uid)),
         Request::Explain(packet) => return explain::begin(control, &packet, lines, now),
         // The edge makes it a command of its own.
         Request::AffinityWatch(_) => return Err(("a watch is no question".to_owned(), None)),

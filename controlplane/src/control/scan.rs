@@ -46,8 +46,8 @@ pub(crate) enum Act {
     Stream(Sender<v1::AffinityEntry>, u64),
     /// To count them.
     Count(Sender<Response>, AffinityCount),
-    /// To end them.
-    Flush(Sender<Response>, u64),
+    /// To end them, as the operator with this user id wants it.
+    Flush(Sender<Response>, u64, u32),
 }
 
 /// The walk.
@@ -106,10 +106,11 @@ impl Scan {
                 count(counted, rows::state(control, &record));
                 Step::On
             }
-            Act::Flush(_, ended) => {
+            Act::Flush(_, ended, uid) => {
                 // Ending cannot be refused: it needs no cell.
                 let _ = control.state().apply(Change::End(record, Why::Operator));
                 control.has_changed = true;
+                control.audit_flush(*uid, &record, now);
                 *ended += 1;
                 Step::On
             }
@@ -125,8 +126,8 @@ impl Scan {
             }
             Act::Stream(..) => None,
             Act::Count(lines, counted) => Some(Answer::ok(lines, Payload::AffinityCount(counted))),
-            Act::Flush(lines, ended) => {
-                log::info!("an operator has ended {ended} affinities");
+            Act::Flush(lines, ended, uid) => {
+                log::info!("operator {uid} has ended {ended} affinities");
                 Some(Answer::ok(lines, Payload::Flushed(Flushed { ended })))
             }
         }

@@ -2,13 +2,17 @@
 
 use super::{Control, Inquiry, Pulse, Tally, Watchers};
 use crate::{
-    config::Config,
+    audit::Audit,
+    config::{self, Config},
     expiry::Wheel,
     master::{Master, NoPlace, Registry},
     ports::Ports,
     publish,
 };
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
+};
 use tether_dataplane::{
     clock::Clock,
     plane::{Seat, data_plane},
@@ -27,6 +31,16 @@ pub enum StartError {
     /// Words of the configuration that this version does not have.
     #[error("{}", .0.join("\n"))]
     Unsupported(Vec<String>),
+    /// The audit log cannot be opened.
+    #[error(
+        "control.audit: {}: {reason}; run as a user that may write there, or choose another path", path.display()
+    )]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: std::io::Error,
+    },
     /// [`Ports`] does not tell as many ports as the configuration has.
     #[error("the configuration has {configured} ports, but {found} are there")]
     Ports {
@@ -64,6 +78,8 @@ impl Control {
         let cells = publish::cells(&config.limits);
         let workers = config.workers.cores.len();
         let (writer, seats) = data_plane(&spec, workers, cells)?;
+        let audit = config.control.audit.clone().map(open_audit);
+        let audit = audit.transpose()?;
         let now = clock.now();
         let control = Self {
             clock,
@@ -79,6 +95,7 @@ impl Control {
             pulse: Pulse::default(),
             inquiry: Inquiry::new(workers),
             watchers: Watchers::default(),
+            audit,
             answers: Vec::new(),
             replies: Vec::new(),
             events: Vec::new(),
@@ -89,6 +106,11 @@ impl Control {
         };
         Ok((control, seats))
     }
+}
+
+fn open_audit(settings: config::Audit) -> Result<Audit, StartError> {
+    let path = settings.path.clone();
+    Audit::open(settings).map_err(|reason| StartError::Audit { path, reason })
 }
 
 /// A number that another life of the process is not likely to have.

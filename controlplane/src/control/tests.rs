@@ -1,6 +1,7 @@
 //! The control thread against the contract: commands in, replies and tables out, with a clock of
 //! the tests' own and without workers.
 
+mod audit;
 mod backends;
 mod explain;
 mod listing;
