@@ -4,7 +4,7 @@ use crate::{
     config::Config,
     signal::{Identity, Outcome, Signal},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use tether_api::{operator, v1};
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,6 +17,8 @@ pub enum Command {
         identity: Identity,
         /// What.
         signals: Vec<Signal>,
+        /// When it was queued.
+        queued: Instant,
         /// The outcomes, one for each signal, in order.
         reply: oneshot::Sender<Outcomes>,
     },

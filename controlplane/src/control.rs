@@ -35,12 +35,13 @@ use crate::{
     config::Config,
     expiry::Wheel,
     master::{Event, Master, State},
-    metrics, operator,
+    metrics::{self, Histogram},
+    operator,
     ports::Ports,
     publish,
 };
 use crossbeam_channel::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tether_dataplane::{
     Generation,
     clock::{Clock, Millis},
@@ -79,7 +80,9 @@ pub struct Control {
     pub(crate) audit: Option<Audit>,
     /// Answers that go out once this turn's changes are published, or in later turns.
     pub(crate) answers: Vec<Answer>,
-    replies: Vec<(oneshot::Sender<Outcomes>, Outcomes)>,
+    replies: Vec<Reply>,
+    /// How long signals took from the queue to their effect.
+    pub(crate) effects: Histogram,
     /// What has happened to affinities in this turn.
     pub(crate) events: Vec<Event>,
     pub(crate) published: Generation,
@@ -88,6 +91,13 @@ pub struct Control {
     /// Whether the tables are to be built anew before the next.
     pub(crate) needs_tables: bool,
     is_stopping: bool,
+}
+
+/// Outcomes that go out once they hold.
+struct Reply {
+    to: oneshot::Sender<Outcomes>,
+    outcomes: Outcomes,
+    queued: Instant,
 }
 
 impl Control {
@@ -145,10 +155,15 @@ impl Control {
             Command::Signals {
                 identity,
                 signals,
+                queued,
                 reply,
             } => {
                 let outcomes = self.decide_all(&identity, signals, now);
-                self.replies.push((reply, outcomes));
+                self.replies.push(Reply {
+                    to: reply,
+                    outcomes,
+                    queued,
+                });
             }
             Command::SessionClosed(session) => self.close_session(session),
             Command::List {
@@ -200,9 +215,18 @@ impl Control {
     }
 
     fn reply(&mut self) {
-        for (reply, outcomes) in self.replies.drain(..) {
+        let effective = Instant::now();
+        for Reply {
+            to,
+            outcomes,
+            queued,
+        } in self.replies.drain(..)
+        {
+            let signals = u64::try_from(outcomes.outcomes.len()).unwrap_or(u64::MAX);
+            self.effects
+                .count(effective.duration_since(queued), signals);
             // A sender that has gone has no use for the outcomes; what they say holds all the same.
-            let _ = reply.send(outcomes);
+            let _ = to.send(outcomes);
         }
     }
 

@@ -1,6 +1,10 @@
 //! The counters as a page of Prometheus text (exposition format 0.0.4). Client addresses are never
 //! labels (contract section 8).
 
+mod histogram;
+
+pub(crate) use histogram::Histogram;
+
 use crate::{
     audit::Audit,
     control::Control,
@@ -29,6 +33,16 @@ impl Page {
         }
         let close = if labels.is_empty() { "" } else { "}" };
         self.write(format_args!("{close} {value}\n"));
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.head(name, "histogram", help);
+        for (bound, count) in histogram.buckets() {
+            self.value(&format!("{name}_bucket"), &[("le", &bound)], count);
+        }
+        let (count, seconds) = histogram.total();
+        self.write(format_args!("{name}_sum {seconds}\n"));
+        self.value(&format!("{name}_count"), &[], count);
     }
 
     /// A value without labels, with its head.
@@ -101,6 +115,8 @@ fn signals(page: &mut Page, control: &Control) {
     for (outcome, count) in control.tally.named() {
         page.value(name, &[("outcome", &outcome)], count);
     }
+    let help = "From the moment at which a signal is queued for the control thread to that from which packets are routed by it.";
+    page.histogram("tether_signal_effect_seconds", help, &control.effects);
 }
 
 fn watchers(page: &mut Page, control: &Control) {

@@ -6,6 +6,7 @@ use crate::{
     config::{self, Config},
     expiry::Wheel,
     master::{Master, NoPlace, Registry},
+    metrics::Histogram,
     ports::Ports,
     publish,
 };
@@ -98,6 +99,7 @@ impl Control {
             audit,
             answers: Vec::new(),
             replies: Vec::new(),
+            effects: Histogram::default(),
             events: Vec::new(),
             published: 0,
             has_changed: false,

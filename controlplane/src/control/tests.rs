@@ -5,6 +5,7 @@ mod audit;
 mod backends;
 mod explain;
 mod listing;
+mod metrics;
 mod operator;
 mod oracle;
 mod outcomes;
@@ -183,6 +184,7 @@ impl Bench {
         self.turn(vec![Command::Signals {
             identity,
             signals,
+            queued: std::time::Instant::now(),
             reply,
         }]);
         outcomes

@@ -25,6 +25,7 @@ use session::{Answers, Session};
 use std::{
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
 };
 use tether_api::v1::{
     AffinityEntry, EndRequest, ExtendRequest, ListRequest, Outcome, SignalBatch, StartRequest,
@@ -64,6 +65,7 @@ impl Signals {
         let command = Command::Signals {
             identity,
             signals,
+            queued: Instant::now(),
             reply,
         };
         self.send(command).await?;
