@@ -126,6 +126,64 @@ fn s9_a_listing_goes_on_after_its_cursor_up_to_its_limit() {
     assert_eq!(seen.len(), 10);
 }
 
+/// Room for a million affinities, and signals without a limit.
+fn million() -> String {
+    let limits = "affinities = 1100000\naffinities_per_backend = 1100000\nsignals_per_second_per_backend = 10000000";
+    let place = "affinities = 20000\naffinities_per_backend = 15000";
+    assert!(CONFIG.contains(place));
+    CONFIG.replacen(place, limits, 1)
+}
+
+#[test]
+fn s9_pages_of_a_million_meet_each_once_while_others_start_and_end_in_between() {
+    // Of a million, a build that is not optimised takes eleven seconds.
+    const STAY: u32 = if cfg!(debug_assertions) {
+        250_000
+    } else {
+        1_000_000
+    };
+    const PAGE: u32 = STAY / 50;
+    let mut bench = Bench::of(&million());
+    for first in (0..STAY).step_by(PAGE as usize) {
+        bench.send(from(ONE), starts(first..first + PAGE));
+        let others = STAY + first / 20;
+        bench.send(from(TWO), starts(others..others + PAGE / 20));
+    }
+    let mut seen = vec![0_u8; STAY as usize];
+    let (mut after, mut pages) = (String::new(), 0);
+    let (mut next, mut gone) = (STAY + STAY / 20, STAY);
+    loop {
+        let request = ListRequest {
+            after,
+            limit: PAGE,
+            ..ListRequest::default()
+        };
+        let operator = Identity::Operator { uid: 0 };
+        let mut received = list(&mut bench, operator, request, PAGE as usize);
+        let entries = drain(&mut bench, &mut received);
+        for entry in &entries {
+            let address: std::net::Ipv4Addr = entry.source.parse().unwrap();
+            if let Some(count) = seen.get_mut((address.to_bits() - 0x0b00_0000) as usize) {
+                *count += 1;
+            }
+        }
+        pages += 1;
+        // Fewer than were asked for: that was the end.
+        let Some(last) = entries.get(PAGE as usize - 1) else {
+            break;
+        };
+        after = last.cursor.clone();
+        let generation = NO_GENERATION;
+        let ends = (gone..gone + 300)
+            .map(|number| signal("shop", &source(number), Operation::End { generation }));
+        bench.send(from(TWO), ends.chain(starts(next..next + 300)).collect());
+        (next, gone) = (next + 300, gone + 300);
+    }
+    assert!(pages > STAY / PAGE, "{pages}");
+    let wrong = seen.iter().position(|count| *count != 1);
+    assert_eq!(wrong, None);
+}
+
 #[test]
 fn a_listing_is_of_what_is_asked_for_and_never_of_what_has_expired() {
     let mut bench = Bench::new();
