@@ -303,3 +303,113 @@ fn the_metrics_page_counts_by_service_backend_and_kind_and_names_no_client() {
         "client addresses are never labels"
     );
 }
+
+#[test]
+fn each_filter_of_a_list_narrows_it_down_and_all_of_them_together() {
+    let mut bench = Bench::new();
+    bench.start_for(ONE, "192.0.2.1", Asked::Milliseconds(20_000));
+    bench.start(ONE, "192.0.2.0/24");
+    bench.start(ONE, "192.0.2.1:5000");
+    bench.start(TWO, "192.0.3.1");
+    let mut of_mail = signal("mail", "192.0.2.1", start_of(Asked::Default));
+    of_mail.backend = "mail-1".to_owned();
+    bench.say(ONE, of_mail);
+    bench.health("shop-2", false);
+    let some = |text: &str| Some(text.to_owned());
+    let all = AffinityFilter::default;
+    let within = |text: &str| Some(text.parse().unwrap());
+    for (filter, expected) in [
+        (all(), 5),
+        (
+            AffinityFilter {
+                service: some("shop"),
+                ..all()
+            },
+            4,
+        ),
+        (
+            AffinityFilter {
+                backend: some("mail-1"),
+                ..all()
+            },
+            1,
+        ),
+        (
+            AffinityFilter {
+                source: within("192.0.2.1"),
+                ..all()
+            },
+            3,
+        ),
+        (
+            AffinityFilter {
+                source: within("192.0.2.1:5000"),
+                ..all()
+            },
+            1,
+        ),
+        (
+            AffinityFilter {
+                source: within("192.0.2.0/24"),
+                ..all()
+            },
+            4,
+        ),
+        (
+            AffinityFilter {
+                source: within("192.0.0.0/16"),
+                ..all()
+            },
+            5,
+        ),
+        (
+            AffinityFilter {
+                state: Some(AffinityState::Suspended),
+                ..all()
+            },
+            1,
+        ),
+        (
+            AffinityFilter {
+                state: Some(AffinityState::Draining),
+                ..all()
+            },
+            0,
+        ),
+        (
+            AffinityFilter {
+                expiring_within_ms: Some(10_000),
+                ..all()
+            },
+            0,
+        ),
+        (
+            AffinityFilter {
+                expiring_within_ms: Some(20_000),
+                ..all()
+            },
+            1,
+        ),
+        (
+            AffinityFilter {
+                service: some("shop"),
+                backend: some("shop-1"),
+                source: within("192.0.2.1"),
+                state: Some(AffinityState::Active),
+                expiring_within_ms: Some(20_000),
+            },
+            1,
+        ),
+    ] {
+        assert_eq!(
+            affinities(&mut bench, filter.clone()).len(),
+            expected,
+            "{filter:?}"
+        );
+        let count = bench.payload(Request::AffinityCount(filter.clone()));
+        assert!(
+            matches!(count, Payload::AffinityCount(it) if it.total == expected as u64),
+            "{filter:?}: {count:?}"
+        );
+    }
+}

@@ -269,6 +269,38 @@ fn sequence(told: &Told) -> (u64, u64) {
 }
 
 #[test]
+fn s8_nothing_is_told_between_what_was_lost_and_its_gap() {
+    let mut bench = Bench::new();
+    let (_, mut slow) = ask(&mut bench, operator(), ("", ""), 8);
+    for number in 1..=10 {
+        bench.start(ONE, &format!("192.0.2.{number}"));
+    }
+    assert_eq!(slow.try_recv().map(|it| sequence(&it)), Ok((1, 0)));
+    bench.start(ONE, "192.0.2.11");
+    assert_eq!(
+        slow.len(),
+        7,
+        "there is room for one, but not for a gap and what follows it"
+    );
+    assert_eq!(slow.try_recv().map(|it| sequence(&it)), Ok((2, 0)));
+    bench.start(ONE, "192.0.2.12");
+    let rest: Vec<_> = std::iter::from_fn(|| slow.try_recv().ok()).collect();
+    let rest: Vec<_> = rest.iter().map(sequence).collect();
+    assert_eq!(rest[5..], [(8, 0), (11, 3), (12, 0)]);
+}
+
+#[test]
+fn s8_what_has_expired_is_not_told_suspended() {
+    let mut bench = Bench::new();
+    let mut told = watch(&mut bench, from(ONE));
+    bench.start_for(ONE, CLIENT, Asked::Milliseconds(1));
+    bench.after(1).health("shop-1", false);
+    bench.after(1_000).turn(vec![]);
+    let expected = [is(Kind::Started, CLIENT), is(Kind::Expired, CLIENT)];
+    assert_eq!(said(&mut told), expected);
+}
+
+#[test]
 fn s8_a_gap_is_told_also_when_nothing_happens_after_it() {
     let mut bench = Bench::new();
     let (_, mut slow) = ask(&mut bench, operator(), ("", ""), 1);
