@@ -27,4 +27,5 @@ mod refusals;
 mod spread;
 mod testbed;
 mod time;
+mod watch;
 mod workers;
