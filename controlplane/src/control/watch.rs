@@ -10,6 +10,7 @@
 
 mod audience;
 mod routing;
+mod watcher;
 
 use super::Control;
 use crate::{
@@ -27,10 +28,13 @@ use tether_dataplane::{
     clock::Millis,
     tables::{affinity::CellView, id::BackendId},
 };
-use tokio::sync::mpsc::{Sender, error::TrySendError};
+use tokio::sync::mpsc::Sender;
+use watcher::{Counted, Watcher};
 
 /// Watchers at most: each may hold its queue full.
 const WATCHERS: usize = 1024;
+/// Of one identity: each of its events is told to all of them.
+const WATCHERS_PER_IDENTITY: usize = 64;
 /// How often to look whether watchers have gone or have room again.
 const LOOK_MS: u64 = 20;
 
@@ -46,24 +50,6 @@ pub(crate) struct Watchers {
     looked: Millis,
     routing: Routing,
     counted: Counted,
-}
-
-/// What was told since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counted {
-    told: u64,
-    lost: u64,
-}
-
-#[derive(Debug)]
-struct Watcher {
-    identity: Identity,
-    request: WatchRequest,
-    events: Sender<Told>,
-    /// Of the last event, told or lost.
-    sequence: u64,
-    /// Events since the last that was told.
-    lost: u64,
 }
 
 /// What is told of an affinity.
@@ -92,6 +78,20 @@ impl Watchers {
         !self.of_all.is_empty() || self.of.contains_key(&owner)
     }
 
+    /// One server cannot take all places, nor have the thread do nothing but tell it. Operators are
+    /// held to the number of their connections.
+    fn check_share(&self, identity: &Identity) -> Result<(), Declined> {
+        let watchers = self.all.values();
+        let same = watchers.filter(|it| it.identity == *identity).count();
+        let is_server = !matches!(identity, Identity::Operator { .. });
+        if is_server && same >= WATCHERS_PER_IDENTITY {
+            return Err(Declined::Exhausted(format!(
+                "this identity watches {WATCHERS_PER_IDENTITY} times already: close one"
+            )));
+        }
+        Ok(())
+    }
+
     fn add(&mut self, watcher: Watcher, audience: Audience) {
         self.last += 1;
         self.all.insert(self.last, watcher);
@@ -112,7 +112,7 @@ impl Watchers {
     /// Forgets those who have gone.
     fn drop_closed(&mut self) {
         let before = self.all.len();
-        self.all.retain(|_, it| !it.events.is_closed());
+        self.all.retain(|_, it| !it.is_gone());
         if self.all.len() == before {
             return;
         }
@@ -124,7 +124,19 @@ impl Watchers {
         });
     }
 
-    fn tell(&mut self, owner: BackendId, event: &Arc<v1::Event>) {
+    /// Whether an event would reach anybody: of a flood, only what there is room for is made.
+    fn is_heard(&self, owner: BackendId) -> bool {
+        let watchers = self.watchers_of(owner).filter_map(|id| self.all.get(id));
+        watchers.into_iter().any(Watcher::has_room)
+    }
+
+    fn watchers_of(&self, owner: BackendId) -> impl Iterator<Item = &u64> {
+        let of = self.of.get(&owner).into_iter().flatten();
+        of.chain(&self.of_all)
+    }
+
+    /// Tells all who watch a backend, or counts the event as lost to them where there is none.
+    fn tell(&mut self, owner: BackendId, event: Option<&Arc<v1::Event>>, epoch: u64) {
         let Self {
             all,
             of,
@@ -135,45 +147,9 @@ impl Watchers {
         let watchers = of.get(&owner).into_iter().flatten().chain(&*of_all);
         for id in watchers {
             if let Some(watcher) = all.get_mut(id) {
+                watcher.mind_the_gap(epoch);
                 watcher.tell(event, counted);
             }
-        }
-    }
-}
-
-impl Watcher {
-    fn tell(&mut self, event: &Arc<v1::Event>, counted: &mut Counted) {
-        self.mind_the_gap(event.epoch);
-        self.sequence += 1;
-        let told = Told::Event {
-            sequence: self.sequence,
-            event: Arc::clone(event),
-        };
-        let is_told = self.lost == 0 && self.events.try_send(told).is_ok();
-        let count = if is_told {
-            &mut counted.told
-        } else {
-            self.lost += 1;
-            &mut counted.lost
-        };
-        *count += 1;
-    }
-
-    /// Says how many are missing, once a good part of the queue is free: a reader who is always a
-    /// little too slow gets runs of events and not one gap after another.
-    fn mind_the_gap(&mut self, epoch: u64) {
-        if self.lost == 0 || self.events.capacity() * 4 < self.events.max_capacity() {
-            return;
-        }
-        let gap = Told::Gap {
-            sequence: self.sequence,
-            lost: self.lost,
-            epoch,
-        };
-        match self.events.try_send(gap) {
-            Ok(()) => self.lost = 0,
-            // Closed: it is forgotten with the next look.
-            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {}
         }
     }
 }
@@ -193,13 +169,8 @@ impl Control {
             )));
         }
         let audience = audience(&self.master.registry, &identity, &request)?;
-        let watcher = Watcher {
-            identity,
-            request,
-            events,
-            sequence: 0,
-            lost: 0,
-        };
+        self.watchers.check_share(&identity)?;
+        let watcher = Watcher::new(identity, request, events);
         self.watchers.add(watcher, audience);
         Ok(())
     }
@@ -233,7 +204,14 @@ impl Control {
     }
 
     fn tell_news(&mut self, news: &News<'_>, now: Millis) {
-        let event = Arc::new(v1::Event {
+        let (owner, epoch) = (news.record.owner, self.master.epoch);
+        let is_heard = self.watchers.is_heard(owner);
+        let event = is_heard.then(|| Arc::new(self.event(news, now)));
+        self.watchers.tell(owner, event.as_ref(), epoch);
+    }
+
+    fn event(&self, news: &News<'_>, now: Millis) -> v1::Event {
+        v1::Event {
             kind: news.kind.into(),
             sequence: 0,
             epoch: self.master.epoch,
@@ -244,8 +222,7 @@ impl Control {
                 .unwrap_or_default(),
             reason: news.reason.to_owned(),
             lost: 0,
-        });
-        self.watchers.tell(news.record.owner, &event);
+        }
     }
 
     fn look_after_watchers(&mut self, now: Millis) {

@@ -324,6 +324,27 @@ fn s8_watchers_are_limited_and_make_room_when_they_go() {
 }
 
 #[test]
+fn s8_one_server_cannot_take_every_place() {
+    let mut bench = Bench::new();
+    let _watchers: Vec<_> = (0..64).map(|_| watch(&mut bench, from(ONE))).collect();
+    let (begun, _) = ask(&mut bench, from(ONE), ("", ""), 1);
+    assert!(matches!(begun, Err(Declined::Exhausted(_))), "{begun:?}");
+    watch(&mut bench, from(TWO));
+}
+
+#[test]
+fn s8_of_a_flood_a_slow_reader_is_told_how_many_there_were() {
+    let mut bench = Bench::new();
+    let (_, mut slow) = ask(&mut bench, operator(), ("", ""), 16);
+    bench.send(from(ONE), starts(0..5_000));
+    bench.ask(Request::AffinityFlush(AffinityFilter::default()));
+    let first: Vec<_> = std::iter::from_fn(|| slow.try_recv().ok()).collect();
+    assert_eq!(first.len(), 16);
+    bench.after(20).turn(vec![]);
+    assert_eq!(slow.try_recv().map(|it| sequence(&it)), Ok((10_000, 9_984)));
+}
+
+#[test]
 fn s8_an_owner_that_goes_down_suspends_and_one_that_comes_back_resumes() {
     let mut bench = Bench::new();
     bench.start(ONE, "192.0.2.1");
