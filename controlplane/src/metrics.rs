@@ -2,6 +2,7 @@
 //! labels (contract section 8).
 
 mod histogram;
+mod page;
 
 pub(crate) use histogram::Histogram;
 
@@ -10,52 +11,11 @@ use crate::{
     control::Control,
     master::{Backend, Kind, Service},
 };
-use std::fmt::{Display, Write};
+use page::Page;
+use std::fmt::Display;
 use tether_dataplane::{
     CountersView, clock::Millis, fate::Fate, plane::WorkerView, tables::backend::BackendState,
 };
-
-/// The page as it is being written.
-#[derive(Debug, Default)]
-struct Page(String);
-
-impl Page {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-    }
-
-    fn value(&mut self, name: &str, labels: &[(&str, &dyn Display)], value: u64) {
-        self.write(format_args!("{name}"));
-        for (place, (label, text)) in labels.iter().enumerate() {
-            let open = if place == 0 { '{' } else { ',' };
-            let text = text.to_string().replace('\\', r"\\").replace('"', r#"\""#);
-            self.write(format_args!("{open}{label}=\"{text}\""));
-        }
-        let close = if labels.is_empty() { "" } else { "}" };
-        self.write(format_args!("{close} {value}\n"));
-    }
-
-    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
-        self.head(name, "histogram", help);
-        for (bound, count) in histogram.buckets() {
-            self.value(&format!("{name}_bucket"), &[("le", &bound)], count);
-        }
-        let (count, seconds) = histogram.total();
-        self.write(format_args!("{name}_sum {seconds}\n"));
-        self.value(&format!("{name}_count"), &[], count);
-    }
-
-    /// A value without labels, with its head.
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
-        self.head(name, kind, help);
-        self.value(name, &[], value);
-    }
-
-    fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        // Writing to a string cannot fail.
-        let _ = self.0.write_fmt(text);
-    }
-}
 
 /// The page.
 pub(crate) fn page(control: &Control, now: Millis) -> String {
@@ -67,7 +27,7 @@ pub(crate) fn page(control: &Control, now: Millis) -> String {
     backends(&mut page, control);
     workers(&mut page, control);
     ports(&mut page, control);
-    page.0
+    page.text()
 }
 
 fn forwarder(page: &mut Page, control: &Control, now: Millis) {
@@ -75,6 +35,7 @@ fn forwarder(page: &mut Page, control: &Control, now: Millis) {
     let cells = control.writer.affinities();
     let waiting = u64::try_from(cells.waiting()).unwrap_or(u64::MAX);
     let bytes = u64::try_from(cells.bytes()).unwrap_or(u64::MAX);
+    let used = u64::try_from(master.records.len()).unwrap_or(u64::MAX);
     let capacity = u64::from(master.limits.affinities);
     let uptime_s = now.since(control.started) / 1000;
     for (name, help, value) in [
@@ -88,6 +49,7 @@ fn forwarder(page: &mut Page, control: &Control, now: Millis) {
             "Whether affinities route.",
             master.affinity.into(),
         ),
+        ("tether_affinity_used", "Affinities that there are.", used),
         ("tether_affinity_capacity", "Affinities at most.", capacity),
         (
             "tether_affinity_bytes",

@@ -126,13 +126,9 @@ impl Watchers {
 
     /// Whether an event would reach anybody: of a flood, only what there is room for is made.
     fn is_heard(&self, owner: BackendId) -> bool {
-        let watchers = self.watchers_of(owner).filter_map(|id| self.all.get(id));
-        watchers.into_iter().any(Watcher::has_room)
-    }
-
-    fn watchers_of(&self, owner: BackendId) -> impl Iterator<Item = &u64> {
-        let of = self.of.get(&owner).into_iter().flatten();
-        of.chain(&self.of_all)
+        let watchers = self.of.get(&owner).into_iter().flatten();
+        let mut watchers = watchers.chain(&self.of_all);
+        watchers.any(|id| self.all.get(id).is_some_and(Watcher::has_room))
     }
 
     /// Tells all who watch a backend, or counts the event as lost to them where there is none.

@@ -288,6 +288,8 @@ fn the_metrics_page_counts_by_service_backend_and_kind_and_names_no_client() {
         "tether_affinities{service=\"shop\",backend=\"shop-1\",kind=\"ip\"} 1",
         "tether_affinities{service=\"shop\",backend=\"shop-1\",kind=\"subnet\"} 1",
         "tether_affinities{service=\"shop\",backend=\"shop-1\",kind=\"ip_port\"} 0",
+        "tether_affinity_used 2",
+        "tether_affinity_capacity 20000",
         "tether_signals_total{outcome=\"CREATED\"} 2",
         "tether_backend_state{service=\"shop\",backend=\"shop-2\",state=\"up\"} 1",
         "tether_packets_total{core=\"1\",fate=\"forwarded\"} 0",
