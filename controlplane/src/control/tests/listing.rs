@@ -135,8 +135,8 @@ fn million() -> String {
 }
 
 #[test]
-fn s9_pages_of_a_million_meet_each_once_while_others_start_and_end_in_between() {
-    // Of a million, a build that is not optimised takes eleven seconds.
+fn s9_pages_of_very_many_meet_each_once_while_others_start_and_end_in_between() {
+    // A million in an optimised build; in another one that takes more than ten seconds.
     const STAY: u32 = if cfg!(debug_assertions) {
         250_000
     } else {
