@@ -4,6 +4,7 @@ use crate::{
     config::Config,
     signal::{Identity, Outcome, Signal},
 };
+use std::{sync::Arc, time::Instant};
 use tether_api::{operator, v1};
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +17,8 @@ pub enum Command {
         identity: Identity,
         /// What.
         signals: Vec<Signal>,
+        /// When it was queued.
+        queued: Instant,
         /// The outcomes, one for each signal, in order.
         reply: oneshot::Sender<Outcomes>,
     },
@@ -29,6 +32,19 @@ pub enum Command {
         request: v1::ListRequest,
         /// Where the entries go; closing it ends the listing.
         entries: mpsc::Sender<v1::AffinityEntry>,
+        /// Whether it begins.
+        reply: oneshot::Sender<Result<(), Declined>>,
+    },
+    /// Tell what happens to affinities from now on (contract rule S8).
+    Watch {
+        /// Who asks: a backend sees its own.
+        identity: Identity,
+        /// Which.
+        request: v1::WatchRequest,
+        /// Where the events go; they never wait for the receiver. Closing it ends the watch.
+        events: mpsc::Sender<Told>,
+        /// Whether it begins, once every later event is sure to be told.
+        reply: oneshot::Sender<Result<(), Declined>>,
     },
     /// An operator's request.
     Operator {
@@ -63,4 +79,57 @@ pub struct Outcomes {
     pub epoch: u64,
     /// One for each signal, in order.
     pub outcomes: Vec<Outcome>,
+}
+
+/// Why a listing or a watch does not begin: one sentence, with what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Declined {
+    /// A field of the request is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The identity may not see that.
+    #[error("{0}")]
+    Denied(String),
+    /// There is no room for another.
+    #[error("{0}")]
+    Exhausted(String),
+}
+
+impl Declined {
+    /// There is no service of that name.
+    pub(crate) fn no_service(name: &str) -> Self {
+        Self::Invalid(format!(
+            "service {name:?}: there is none of that name; leave it out for all"
+        ))
+    }
+
+    /// There is no backend of that name, in one service or in all (where `service` is empty).
+    pub(crate) fn no_backend(service: &str, name: &str) -> Self {
+        let place = match service {
+            "" => "there is none of that name".to_owned(),
+            service => format!("service {service} has none of that name"),
+        };
+        Self::Invalid(format!("backend {name:?}: {place}; leave it out for all"))
+    }
+}
+
+/// What a watcher is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// Something has happened.
+    Event {
+        /// Counts what this watcher was or would have been told, from 1.
+        sequence: u64,
+        /// What, without the sequence: the same for everybody who is told.
+        event: Arc<v1::Event>,
+    },
+    /// The watcher has read too slowly: events are missing before the next one.
+    Gap {
+        /// The sequence of the last one that is missing.
+        sequence: u64,
+        /// How many are missing.
+        lost: u64,
+        /// This life of the table (contract rule L3).
+        epoch: u64,
+    },
 }

@@ -97,8 +97,20 @@ pub struct Control {
     pub metrics: Option<SocketAddr>,
     /// The directory of journal and snapshots; none: affinities live in memory only.
     pub state: Option<PathBuf>,
-    /// The audit log (contract rule P5).
-    pub audit: Option<PathBuf>,
+    /// The audit log.
+    pub audit: Option<Audit>,
+}
+
+/// The audit log (contract rule P5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// The file, appended to.
+    pub path: PathBuf,
+    /// Lines a second at most; refusals get half of them. Default 1000.
+    pub lines_per_second: u32,
+    /// The prefix lengths, for IPv4 and IPv6, to which addresses of clients are cut; none: they
+    /// are written as they are.
+    pub mask: Option<(u8, u8)>,
 }
 
 /// The gRPC listener for servers and how it knows them (contract rule P1).

@@ -8,7 +8,9 @@
 //! worker nor for whoever reads a reply. A turn is bounded in what it takes, collects and scans.
 
 mod answer;
+mod audit;
 mod inquiry;
+mod listing;
 mod pulse;
 mod reload;
 mod scan;
@@ -16,25 +18,30 @@ mod signals;
 mod start;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub(crate) use answer::Answer;
 pub(crate) use inquiry::{Inquiry, Ticket};
+pub(crate) use listing::Cursor;
 pub(crate) use pulse::Pulse;
 pub(crate) use scan::{Act, Filter, Scan};
 pub(crate) use signals::Tally;
 pub use start::StartError;
+pub(crate) use watch::Watchers;
 
 use crate::{
+    audit::Audit,
     command::{Command, Outcomes},
     config::Config,
     expiry::Wheel,
     master::{Event, Master, State},
-    metrics, operator,
+    metrics::{self, Histogram},
+    operator,
     ports::Ports,
     publish,
 };
 use crossbeam_channel::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tether_dataplane::{
     Generation,
     clock::{Clock, Millis},
@@ -58,6 +65,8 @@ const EXPIRIES: usize = 16_384;
 pub struct Control {
     pub(crate) clock: Clock,
     pub(crate) started: Millis,
+    /// This life of the process, which places of affinities are of.
+    pub(crate) life: u32,
     pub(crate) config: Config,
     pub(crate) ports: Box<dyn Ports>,
     pub(crate) stations: Vec<PortSpec>,
@@ -67,9 +76,13 @@ pub struct Control {
     pub(crate) tally: Tally,
     pub(crate) pulse: Pulse,
     pub(crate) inquiry: Inquiry,
+    pub(crate) watchers: Watchers,
+    pub(crate) audit: Option<Audit>,
     /// Answers that go out once this turn's changes are published, or in later turns.
     pub(crate) answers: Vec<Answer>,
-    replies: Vec<(oneshot::Sender<Outcomes>, Outcomes)>,
+    replies: Vec<Reply>,
+    /// How long signals took from the queue to their effect.
+    pub(crate) effects: Histogram,
     /// What has happened to affinities in this turn.
     pub(crate) events: Vec<Event>,
     pub(crate) published: Generation,
@@ -78,6 +91,13 @@ pub struct Control {
     /// Whether the tables are to be built anew before the next.
     pub(crate) needs_tables: bool,
     is_stopping: bool,
+}
+
+/// Outcomes that go out once they hold.
+struct Reply {
+    to: oneshot::Sender<Outcomes>,
+    outcomes: Outcomes,
+    queued: Instant,
 }
 
 impl Control {
@@ -100,18 +120,15 @@ impl Control {
         }
         self.publish();
         self.reply();
-        self.tell();
+        self.tell(now);
         self.go_on(now);
         self.pulse.feel(&self.writer, now);
     }
 
     /// What has come, bounded; `None` when nothing can come any more.
     fn receive(&self, commands: &Receiver<Command>) -> Option<Vec<Command>> {
-        let pause = if self.answers.is_empty() {
-            PAUSE
-        } else {
-            SHORT_PAUSE
-        };
+        let is_idle = self.answers.is_empty() && !self.watchers.is_telling();
+        let pause = if is_idle { PAUSE } else { SHORT_PAUSE };
         let first = match commands.recv_timeout(pause) {
             Ok(command) => command,
             Err(error) => return error.is_timeout().then(Vec::new),
@@ -138,17 +155,29 @@ impl Control {
             Command::Signals {
                 identity,
                 signals,
+                queued,
                 reply,
             } => {
                 let outcomes = self.decide_all(&identity, signals, now);
-                self.replies.push((reply, outcomes));
+                self.replies.push(Reply {
+                    to: reply,
+                    outcomes,
+                    queued,
+                });
             }
             Command::SessionClosed(session) => self.close_session(session),
             Command::List {
                 identity,
                 request,
                 entries,
-            } => self.list(&identity, &request, entries),
+                reply,
+            } => drop(reply.send(self.list(&identity, &request, entries))),
+            Command::Watch {
+                identity,
+                request,
+                events,
+                reply,
+            } => drop(reply.send(self.watch(identity, request, events))),
             Command::Operator {
                 uid,
                 request,
@@ -186,17 +215,31 @@ impl Control {
     }
 
     fn reply(&mut self) {
-        for (reply, outcomes) in self.replies.drain(..) {
+        let effective = Instant::now();
+        for Reply {
+            to,
+            outcomes,
+            queued,
+        } in self.replies.drain(..)
+        {
+            let signals = u64::try_from(outcomes.outcomes.len()).unwrap_or(u64::MAX);
+            self.effects
+                .count(effective.duration_since(queued), signals);
             // A sender that has gone has no use for the outcomes; what they say holds all the same.
-            let _ = reply.send(outcomes);
+            let _ = to.send(outcomes);
         }
     }
 
     /// Tells of what has happened, once it is effective.
-    fn tell(&mut self) {
-        for event in self.events.drain(..) {
+    fn tell(&mut self, now: Millis) {
+        self.audit_turn(now);
+        let mut events = std::mem::take(&mut self.events);
+        for event in &events {
             log::debug!("{:?}: {:?}", event.what, event.record);
         }
+        self.tell_watchers(&events, now);
+        events.clear();
+        self.events = events;
     }
 
     /// Goes on with each answer as far as its reader and the workers allow.
@@ -232,6 +275,7 @@ impl Control {
             log::info!("backend {service}/{} is {is}", backend.settings.name);
             backend.is_healthy = up;
             self.needs_tables = true;
+            self.states_have_changed();
         }
     }
 }
@@ -241,6 +285,7 @@ fn count(command: &Command) -> usize {
         Command::Signals { signals, .. } => signals.len(),
         Command::SessionClosed(_)
         | Command::List { .. }
+        | Command::Watch { .. }
         | Command::Operator { .. }
         | Command::Health { .. }
         | Command::Reload(_)

@@ -7,6 +7,7 @@
 //!
 //! `control.rs` is the table of contents.
 
+mod audit;
 pub mod authorise;
 mod chain;
 pub mod command;

@@ -59,8 +59,10 @@ fn begin(
             let nothing = AffinityCount::default();
             return scan(control, &filter, Act::Count(lines, nothing));
         }
-        Request::AffinityFlush(filter) => return scan(control, &filter, Act::Flush(lines, 0)),
+        Request::AffinityFlush(filter) => return scan(control, &filter, Act::Flush(lines, 0, uid)),
         Request::Explain(packet) => return explain::begin(control, &packet, lines, now),
+        // The edge makes it a command of its own.
+        Request::AffinityWatch(_) => return Err(("a watch is no question".to_owned(), None)),
         Request::FlowList(filter) => return flows::begin(control, &filter, lines, now),
         Request::Status => Payload::Status(forwarder::status(control, now)),
         Request::Stats => Payload::Stats(forwarder::stats(control, now)),
@@ -172,6 +174,7 @@ fn set_backend(
     if let Some(backend) = control.master.registry.backend_mut(id) {
         set(backend);
         control.needs_tables = true;
+        control.states_have_changed();
     }
     let service = service_of(control, id);
     let backend = control.master.registry.backend(id);

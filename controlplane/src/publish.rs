@@ -38,10 +38,7 @@ pub fn without_effect(config: &Config) -> Vec<String> {
         "control: `state` has no effect in this version: affinities live in memory and end with the daemon"
             .to_owned()
     });
-    let audit = config.control.audit.as_ref().map(|_| {
-        "control: `audit` has no effect in this version: no audit log is written".to_owned()
-    });
-    taps.chain(state).chain(audit).collect()
+    taps.chain(state).collect()
 }
 
 fn unsupported_by(service: &config::Service) -> Vec<String> {

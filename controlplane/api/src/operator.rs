@@ -6,16 +6,21 @@
 //! a last `{"end": {"entries": N}}`, or by an error line at any point. Then the next request may
 //! follow on the same connection. Which payload answers which verb stands at [`Request`].
 //!
+//! `affinity_watch` is answered by `{"ok": {"watching": ..}}` and then by a line `{"entry": {"event":
+//! ..}}` for each event, until the operator hangs up or closes his half of the connection.
+//!
 //! Compatibility: fields and verbs may be added. Readers skip fields that they do not know, and
 //! take the default for optional ones that are missing; a verb that the daemon does not know is an
 //! error line. The payloads are what `tetherctl --json` prints, so their names are a promise.
 //! Durations are milliseconds; addresses are text; `null` stands for "there is none".
 
+mod event;
 mod request;
 mod response;
 mod rows;
 mod traffic;
 
+pub use event::{Event, EventKind, WatchFilter, Watching};
 pub use request::{AffinityFilter, AffinityKey, ExplainPacket, FlowFilter, Request, StartAffinity};
 pub use response::{End, Entry, Failure, Payload, Response};
 pub use rows::{

@@ -15,7 +15,7 @@ use tether_api::{
     Source,
     operator::{
         AdminState, AffinityFilter, AffinityKey, AffinityState, DEFAULT_SOCKET, Request,
-        StartAffinity,
+        StartAffinity, WatchFilter,
     },
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     /// The daemon's operator socket
     #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub(crate) socket: PathBuf,
-    /// Print JSON: one document, an array for lists, one object a line with --interval
+    /// Print JSON: one document, an array for lists, one object a line with watch and --interval
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -141,6 +141,15 @@ pub(crate) enum AffinityVerb {
         /// Really all of them
         #[arg(long)]
         all: bool,
+    },
+    /// What happens to them from now on, as it happens, until ^C
+    Watch {
+        /// Of this service
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+        /// Owned by this backend; of a takeover: taken from it
+        #[arg(long, value_name = "NAME")]
+        backend: Option<String>,
     },
     /// Let affinities route again, of a service or of all
     On {
@@ -273,6 +282,10 @@ impl AffinityVerb {
                 key: key.request(),
                 generation: *generation,
             },
+            Self::Watch { service, backend } => Request::AffinityWatch(WatchFilter {
+                service: service.clone(),
+                backend: backend.clone(),
+            }),
             Self::Flush { filter, .. } => Request::AffinityFlush(filter.request()),
             Self::On { service } => Request::AffinitySwitch {
                 on: true,

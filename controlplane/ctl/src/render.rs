@@ -1,6 +1,7 @@
 //! Answers as people read them: tables, with colour and the terminal's width only on a terminal.
 
 mod affinities;
+mod events;
 mod forwarder;
 mod rates;
 mod services;
@@ -8,6 +9,7 @@ mod services;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use tether_api::operator::{Entry, Payload};
 
+pub(crate) use events::event;
 pub(crate) use rates::rates;
 
 /// Who reads.
@@ -33,6 +35,7 @@ pub(crate) fn payload(payload: &Payload, style: Style) -> String {
             format!("{} affinities ended\n", crate::units::count(flushed.ended))
         }
         Payload::AffinitySwitch(switch) => affinities::switch(switch, style),
+        Payload::Watching(_) => String::new(),
         Payload::Explanation(explanation) => services::explanation(explanation),
     }
 }
@@ -43,14 +46,14 @@ pub(crate) fn entries(entries: &[Entry], style: Style) -> String {
         .iter()
         .filter_map(|entry| match entry {
             Entry::Affinity(affinity) => Some(affinity),
-            Entry::Flow(_) => None,
+            Entry::Flow(_) | Entry::Event(_) => None,
         })
         .collect();
     let flows: Vec<_> = entries
         .iter()
         .filter_map(|entry| match entry {
             Entry::Flow(flow) => Some(flow),
-            Entry::Affinity(_) => None,
+            Entry::Affinity(_) | Entry::Event(_) => None,
         })
         .collect();
     match (affinities.is_empty(), flows.is_empty()) {

@@ -4,11 +4,12 @@ use std::{
     io::{IsTerminal as _, Write},
     process::ExitCode,
     thread,
+    time::SystemTime,
 };
 
 use clap::CommandFactory as _;
 use serde::Serialize;
-use tether_api::operator::{Entry, Payload, Request, Stats};
+use tether_api::operator::{Entry, Event, Payload, Request, Stats};
 
 use crate::{
     arguments::{AffinityVerb, Arguments, StatsOptions, Verb},
@@ -41,6 +42,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode
         Verb::Service(verb) => session.answer(&verb.request()),
         Verb::Backend(verb) => session.answer(&verb.request()),
         Verb::Affinity(verb @ AffinityVerb::List(_)) => session.list(&verb.request()),
+        Verb::Affinity(verb @ AffinityVerb::Watch { .. }) => session.watch(&verb.request()),
         Verb::Affinity(verb) => session.answer(&verb.request()),
         Verb::Explain(packet) => session.answer(&packet.request()),
         Verb::Flow(verb) => session.list(&verb.request()),
@@ -96,10 +98,28 @@ impl Session<'_> {
             match entry {
                 Entry::Affinity(affinity) => write_json(out, &affinity),
                 Entry::Flow(flow) => write_json(out, &flow),
+                Entry::Event(event) => write_json(out, &event),
             }
         })?;
         let end = if separator == "[" { "[]" } else { "]" };
         writeln!(out, "{end}").map_err(Error::Output)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Each event goes out at once: whoever reads a pipe wants to see it now.
+    fn watch(&mut self, request: &Request) -> Result<ExitCode, Error> {
+        let (out, json) = (&mut *self.out, self.json);
+        self.daemon.watch(request, |event| {
+            let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+            if json {
+                write_json(out, &Timed { time, event })?;
+                out.write_all(b"\n").map_err(Error::Output)?;
+            } else {
+                let line = render::event(&time, &event);
+                out.write_all(line.as_bytes()).map_err(Error::Output)?;
+            }
+            out.flush().map_err(Error::Output)
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -153,10 +173,19 @@ impl Session<'_> {
             Payload::Outcome(it) => write_json(out, it),
             Payload::Flushed(it) => write_json(out, it),
             Payload::AffinitySwitch(it) => write_json(out, it),
+            Payload::Watching(it) => write_json(out, it),
             Payload::Explanation(it) => write_json(out, it),
         }?;
         self.text("\n")
     }
+}
+
+/// An event with the time at which it was read, by this host's clock.
+#[derive(Serialize)]
+struct Timed {
+    time: String,
+    #[serde(flatten)]
+    event: Event,
 }
 
 fn write_json(out: &mut dyn Write, document: &impl Serialize) -> Result<(), Error> {

@@ -135,7 +135,10 @@ fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("control.operator", *operator != new.control.operator),
         ("control.metrics", *metrics != new.control.metrics),
         ("control.state", *state != new.control.state),
-        ("control.audit", *audit != new.control.audit),
+        (
+            "control.audit and its rate and mask",
+            *audit != new.control.audit,
+        ),
     ];
     changes
         .iter()

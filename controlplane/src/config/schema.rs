@@ -66,6 +66,8 @@ pub(super) struct Control {
     pub(super) metrics: Field<SocketAddr>,
     pub(super) state: Field<PathBuf>,
     pub(super) audit: Field<PathBuf>,
+    pub(super) audit_lines_per_second: Field<u32>,
+    pub(super) audit_mask: Field<(u8, u8)>,
     /// With the place of the table; the inner `None` has been reported.
     pub(super) tls: Option<(Place, Option<Tls>)>,
 }
@@ -173,6 +175,9 @@ fn port(table: &mut Table<'_>) -> Port {
 fn control(table: &mut Table<'_>) -> Control {
     table.goes_with("auth", "signal");
     table.goes_with("tls", "signal");
+    table.goes_with("audit_lines_per_second", "audit");
+    table.goes_with("audit_mask", "audit");
+    let audit_rate = integer(1..=1_000_000, "what is beyond it is counted, not written");
     let operator = PathBuf::from("/run/tether/operator.sock");
     Control {
         signal: table.optional("signal", value::socket_address),
@@ -181,6 +186,8 @@ fn control(table: &mut Table<'_>) -> Control {
         metrics: table.optional("metrics", value::socket_address),
         state: table.optional("state", value::path),
         audit: table.optional("audit", value::path),
+        audit_lines_per_second: table.or("audit_lines_per_second", audit_rate, 1000),
+        audit_mask: table.optional("audit_mask", value::mask),
         tls: table.optional_table("tls", |tls| (tls.place(), read_tls(tls))),
     }
 }

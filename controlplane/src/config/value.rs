@@ -340,6 +340,17 @@ pub(super) fn socket_address(value: &DeValue<'_>) -> Result<SocketAddr, Misfit> 
 /// `[v4, v6]`: the shortest prefix lengths that a source may have.
 pub(super) fn widest_prefix(value: &DeValue<'_>) -> Result<(u8, u8), Misfit> {
     let why = "two prefix lengths, for IPv4 and IPv6, as in [8, 32]; at 0 one affinity would take every client";
+    prefix_lengths(value, why)
+}
+
+/// `[v4, v6]`: the prefix lengths to which addresses are cut.
+pub(super) fn mask(value: &DeValue<'_>) -> Result<(u8, u8), Misfit> {
+    let why =
+        "two prefix lengths, for IPv4 and IPv6, as in [24, 56]; leave it out for whole addresses";
+    prefix_lengths(value, why)
+}
+
+fn prefix_lengths(value: &DeValue<'_>, why: &'static str) -> Result<(u8, u8), Misfit> {
     let Some([v4, v6]) = value.as_array().map(|array| &**array) else {
         return Err(Misfit::new("must be an array of two integers").help(why));
     };

@@ -67,6 +67,8 @@ impl Control {
         self.master.registry = registry;
         self.master.limits = config.limits;
         self.config = config;
+        self.follow_registry();
+        self.states_have_changed();
         let removed = removed.backends.iter();
         let ended = removed.map(|id| self.end_removed(*id)).sum();
         let changed = self.changed_rules(diff);

@@ -50,11 +50,13 @@ impl Control {
 
     /// Decides a signal and does what it asks for; effective for every worker once published.
     pub(crate) fn decide(&mut self, identity: &Identity, signal: Signal, now: Millis) -> Outcome {
+        let (operation, said) = (signal.operation, self.events.len());
         let outcome = match authorise(&self.master.registry, identity, signal) {
             Ok(signal) => self.carry_out(&signal, now),
             Err(outcome) => *outcome,
         };
         self.tally.count(outcome.code);
+        self.audit_signal(identity, operation, &outcome, said, now);
         if !outcome.code.is_positive() {
             let code = outcome.code.as_str_name();
             log::debug!("{code} to {identity:?}: {}", outcome.detail);

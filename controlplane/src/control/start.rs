@@ -1,12 +1,18 @@
 //! How the control thread and the data plane begin.
 
-use super::{Control, Inquiry, Pulse, Tally};
+use super::{Control, Inquiry, Pulse, Tally, Watchers};
 use crate::{
-    config::Config,
+    audit::Audit,
+    config::{self, Config},
     expiry::Wheel,
     master::{Master, NoPlace, Registry},
+    metrics::Histogram,
     ports::Ports,
     publish,
+};
+use std::{
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
 };
 use tether_dataplane::{
     clock::Clock,
@@ -26,6 +32,16 @@ pub enum StartError {
     /// Words of the configuration that this version does not have.
     #[error("{}", .0.join("\n"))]
     Unsupported(Vec<String>),
+    /// The audit log cannot be opened.
+    #[error(
+        "control.audit: {}: {reason}; run as a user that may write there, or choose another path", path.display()
+    )]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: std::io::Error,
+    },
     /// [`Ports`] does not tell as many ports as the configuration has.
     #[error("the configuration has {configured} ports, but {found} are there")]
     Ports {
@@ -63,10 +79,13 @@ impl Control {
         let cells = publish::cells(&config.limits);
         let workers = config.workers.cores.len();
         let (writer, seats) = data_plane(&spec, workers, cells)?;
+        let audit = config.control.audit.clone().map(open_audit);
+        let audit = audit.transpose()?;
         let now = clock.now();
         let control = Self {
             clock,
             started: now,
+            life: life(),
             master: Master::new(registry, config.limits),
             config,
             ports,
@@ -76,8 +95,11 @@ impl Control {
             tally: Tally::default(),
             pulse: Pulse::default(),
             inquiry: Inquiry::new(workers),
+            watchers: Watchers::default(),
+            audit,
             answers: Vec::new(),
             replies: Vec::new(),
+            effects: Histogram::default(),
             events: Vec::new(),
             published: 0,
             has_changed: false,
@@ -86,4 +108,15 @@ impl Control {
         };
         Ok((control, seats))
     }
+}
+
+fn open_audit(settings: config::Audit) -> Result<Audit, StartError> {
+    let path = settings.path.clone();
+    Audit::open(settings).map_err(|reason| StartError::Audit { path, reason })
+}
+
+/// A number that another life of the process is not likely to have.
+fn life() -> u32 {
+    let hash = RandomState::new().hash_one("life");
+    u32::try_from(hash >> 32).unwrap_or_default()
 }

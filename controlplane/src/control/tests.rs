@@ -1,15 +1,18 @@
 //! The control thread against the contract: commands in, replies and tables out, with a clock of
 //! the tests' own and without workers.
 
+mod audit;
 mod backends;
 mod explain;
 mod listing;
+mod metrics;
 mod operator;
 mod oracle;
 mod outcomes;
 mod reload;
 mod speakers;
 mod time;
+mod watch;
 
 use super::Control;
 use crate::{
@@ -181,6 +184,7 @@ impl Bench {
         self.turn(vec![Command::Signals {
             identity,
             signals,
+            queued: std::time::Instant::now(),
             reply,
         }]);
         outcomes

@@ -29,6 +29,8 @@ pub(crate) const KEEPALIVE: Duration = Duration::from_secs(20);
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Entries of a listing that wait for its receiver.
 pub(crate) const LISTED_AHEAD: usize = 256;
+/// Events that wait for a watcher; what comes while they do is lost to it, and counted.
+pub(crate) const EVENTS_AHEAD: usize = 4096;
 
 /// Operators at once; a further one is refused.
 pub(crate) const OPERATORS: usize = 64;

@@ -6,6 +6,7 @@
 
 mod conversation;
 mod socket;
+mod watching;
 
 pub(super) use socket::Socket;
 

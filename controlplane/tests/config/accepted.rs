@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tether_controlplane::config::{
-    AffinityPolicy, Auth, Backend, Check, Config, Control, Dpdk, Forward, Health, Idle, Limits,
-    OnBackendDown, OnConflict, Port, PortAddress, Protocol, Refresh, Scheduler, Service,
+    AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Forward, Health, Idle,
+    Limits, OnBackendDown, OnConflict, Port, PortAddress, Protocol, Refresh, Scheduler, Service,
     SignalListener, Tls, Workers,
 };
 
@@ -95,7 +95,11 @@ fn the_example_means_what_it_says() {
             operator: PathBuf::from("/run/tether/operator.sock"),
             metrics: Some("127.0.0.1:9470".parse().unwrap()),
             state: Some(PathBuf::from("/var/lib/tether")),
-            audit: Some(PathBuf::from("/var/log/tether/audit.log")),
+            audit: Some(Audit {
+                path: PathBuf::from("/var/log/tether/audit.log"),
+                lines_per_second: 1000,
+                mask: None,
+            }),
         },
         limits: Limits {
             affinities: 1_000_000,
@@ -415,4 +419,16 @@ fn load_reads_a_file() {
     let path = directory.path().join("tether.toml");
     std::fs::write(&path, EXAMPLE).unwrap();
     assert_eq!(Config::load(&path).unwrap(), config(EXAMPLE));
+}
+
+#[test]
+fn p5_the_audit_log_has_a_rate_and_a_mask() {
+    let keys = "audit_lines_per_second = 50\naudit_mask = [24, 56]\naudit = ";
+    let text = EXAMPLE.replacen("audit = ", keys, 1);
+    let expected = Audit {
+        path: PathBuf::from("/var/log/tether/audit.log"),
+        lines_per_second: 50,
+        mask: Some((24, 56)),
+    };
+    assert_eq!(config(&text).control.audit, Some(expected));
 }

@@ -8,3 +8,4 @@ mod mtls;
 mod operator;
 mod reload;
 mod signals;
+mod watch;

@@ -7,15 +7,15 @@ use tether_api::v1::{StartRequest, affinity_client::AffinityClient};
 use tether_controlplane::{command::Command, signal::Identity};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity as Pem};
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Authority {
+pub(crate) fn authority() -> Authority {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn certificate(authority: &Authority, name: &str) -> (String, String) {
+pub(crate) fn certificate(authority: &Authority, name: &str) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new([name.to_owned()]).unwrap();
     let certificate = params.signed_by(&key, authority).unwrap();
@@ -27,13 +27,18 @@ fn edge(
     authority: &Authority,
     control: impl FnMut(Command) + Send + 'static,
 ) -> Edge {
+    Edge::with(&keys(files, authority), BACKEND, control)
+}
+
+/// `[control]` of a forwarder whose servers have certificates.
+pub(crate) fn keys(files: &Path, authority: &Authority) -> String {
     let (certificate, key) = certificate(authority, "forwarder");
     let write = |name: &str, text: &str| {
         let path = files.join(name);
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     };
-    let keys = format!(
+    format!(
         r#"
         signal = "127.0.0.1:0"
         auth = "mtls"
@@ -45,11 +50,26 @@ fn edge(
         write("server.pem", &certificate),
         write("server.key", &key),
         write("ca.pem", &authority.pem()),
-    );
-    Edge::with(&keys, BACKEND, control)
+    )
 }
 
 async fn start(edge: &Edge, authority: &Authority, own: Option<(String, String)>) -> bool {
+    // In TLS 1.3 a client learns only at its first call that its certificate was refused.
+    match endpoint(edge, authority, own).connect().await {
+        Ok(channel) => AffinityClient::new(channel)
+            .start(StartRequest::default())
+            .await
+            .is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// The edge as one with this certificate reaches it.
+pub(crate) fn endpoint(
+    edge: &Edge,
+    authority: &Authority,
+    own: Option<(String, String)>,
+) -> Endpoint {
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(authority.pem()))
         .domain_name("forwarder");
@@ -58,18 +78,8 @@ async fn start(edge: &Edge, authority: &Authority, own: Option<(String, String)>
         None => tls,
     };
     let address = format!("https://{}", edge.signals.unwrap());
-    let endpoint = Endpoint::from_shared(address)
-        .unwrap()
-        .tls_config(tls)
-        .unwrap();
-    // In TLS 1.3 a client learns only at its first call that its certificate was refused.
-    match endpoint.connect().await {
-        Ok(channel) => AffinityClient::new(channel)
-            .start(StartRequest::default())
-            .await
-            .is_ok(),
-        Err(_) => false,
-    }
+    let endpoint = Endpoint::from_shared(address).unwrap();
+    endpoint.tls_config(tls).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::event::WatchFilter;
 use super::rows::{AdminState, AffinityState, Protocol};
 use crate::Source;
 
@@ -85,6 +86,8 @@ pub enum Request {
         #[serde(default)]
         service: Option<String>,
     },
+    /// `Watching`, then entries `Event` as they happen, until the operator hangs up (S8).
+    AffinityWatch(WatchFilter),
     /// `Explanation`: nothing is sent, nothing changes.
     Explain(ExplainPacket),
     /// Entries `Flow`, then the end line.

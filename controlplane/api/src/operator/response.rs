@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    event::{Event, Watching},
     rows::{
         Affinity, AffinityCount, AffinitySwitch, Backend, Explanation, Flow, Flushed, Service,
         SignalOutcome,
@@ -67,6 +68,8 @@ pub enum Payload {
     Flushed(Flushed),
     /// To `affinity_switch`.
     AffinitySwitch(AffinitySwitch),
+    /// To `affinity_watch`; entries follow.
+    Watching(Watching),
     /// To `explain`.
     Explanation(Explanation),
 }
@@ -77,6 +80,8 @@ pub enum Payload {
 pub enum Entry {
     /// Of `affinity_list`.
     Affinity(Affinity),
+    /// Of `affinity_watch`.
+    Event(Event),
     /// Of `flow_list`.
     Flow(Flow),
 }

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use tether_api::{
     operator::{
         AdminState, Affinity, AffinityFilter, AffinityKey, AffinityState, AffinitySwitch, Backend,
-        BackendState, End, Entry, ExplainPacket, Explanation, Failure, Flow, FlowFilter, Flushed,
-        Payload, PlacedBy, Port, PortCounters, Protocol, Request, Response, Service, SignalOutcome,
-        StartAffinity, Stats, Status, TableFill, Worker, WorkerStats,
+        BackendState, End, Entry, Event, EventKind, ExplainPacket, Explanation, Failure, Flow,
+        FlowFilter, Flushed, Payload, PlacedBy, Port, PortCounters, Protocol, Request, Response,
+        Service, SignalOutcome, StartAffinity, Stats, Status, TableFill, WatchFilter, Watching,
+        Worker, WorkerStats,
     },
     v1::OutcomeCode,
 };
@@ -564,4 +565,95 @@ fn completions_need_no_daemon() {
         run.stdout.contains("tetherctl__subcmd__affinity")
             || run.stdout.contains("tetherctl__affinity")
     );
+}
+
+fn happened(event: EventKind, sequence: u64) -> Event {
+    Event {
+        event,
+        sequence,
+        epoch: 42,
+        affinity: (event != EventKind::Gap).then(affinity),
+        ..Event::default()
+    }
+}
+
+fn watching(events: Vec<Event>) -> Daemon {
+    let begun = Response::Ok(Payload::Watching(Watching { ahead: 4096 }));
+    let events = events
+        .into_iter()
+        .map(|it| Response::Entry(Entry::Event(it)));
+    Daemon::answering(vec![std::iter::once(begun).chain(events).collect()])
+}
+
+#[test]
+fn s8_a_watch_prints_a_line_for_each_event_until_the_daemon_goes() {
+    let ended = Event {
+        reason: Some("owner".into()),
+        ..happened(EventKind::Ended, 2)
+    };
+    let replaced = Event {
+        new_owner: Some("shop-2".into()),
+        ..happened(EventKind::Replaced, 3)
+    };
+    let gap = Event {
+        lost: Some(1_234),
+        ..happened(EventKind::Gap, 1_237)
+    };
+    let daemon = watching(vec![happened(EventKind::Started, 1), ended, replaced, gap]);
+    let run = daemon.run("affinity watch --service shop --backend shop-1");
+    let filter = WatchFilter {
+        service: Some("shop".into()),
+        backend: Some("shop-1".into()),
+    };
+    assert_eq!(run.requests, [Request::AffinityWatch(filter)]);
+    let lines: Vec<_> = run
+        .stdout
+        .lines()
+        .map(|it| it.split_once(' ').unwrap())
+        .collect();
+    for (time, _) in &lines {
+        assert!(time.starts_with("20") && time.ends_with('Z'), "{time}");
+    }
+    let said: Vec<_> = lines.iter().map(|(_, said)| *said).collect();
+    let expected = [
+        "started   10.1.2.3 of shop -> shop-1, for 30m 0s, remaining 29m 58s",
+        "ended     10.1.2.3 of shop -> shop-1, by owner",
+        "replaced  10.1.2.3 of shop -> shop-1, now shop-2",
+        "gap 1,234 events are missing here: affinity list shows how it is now",
+    ];
+    assert_eq!(said, expected);
+    assert_eq!(run.exit, 3, "the daemon went away: {}", run.stderr);
+}
+
+#[test]
+fn s8_a_watch_in_json_is_one_object_a_line() {
+    let run = watching(vec![
+        happened(EventKind::Suspended, 1),
+        happened(EventKind::Resumed, 2),
+    ]);
+    let run = run.run("--json affinity watch");
+    let lines: Vec<Value> = run
+        .stdout
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    let mut first = lines[0].clone();
+    let time = first.as_object_mut().unwrap().remove("time").unwrap();
+    assert!(time.as_str().unwrap().ends_with('Z'), "{time}");
+    let expected = json!({"event": "suspended", "sequence": 1, "epoch": 42, "affinity": affinity(),
+        "new_owner": null, "reason": null, "lost": null});
+    assert_eq!(first, expected);
+}
+
+#[test]
+fn s8_a_watch_that_is_refused_exits_with_1() {
+    let failure = Failure {
+        message: "there is no service".into(),
+        hint: None,
+    };
+    let daemon = Daemon::answering(vec![vec![Response::Error(failure)]]);
+    let run = daemon.run("affinity watch --service shed");
+    assert_eq!((run.exit, run.stdout.as_str()), (1, ""));
+    assert!(run.stderr.contains("there is no service"), "{}", run.stderr);
 }

@@ -8,7 +8,7 @@ use toml::Spanned;
 use crate::config::schema::{self, Field, File};
 use crate::config::words::{AuthWord, CheckWord};
 use crate::config::{
-    AffinityPolicy, Auth, Backend, Check, Config, Control, Dpdk, Health, Port, Service,
+    AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Health, Port, Service,
     SignalListener, Workers,
 };
 
@@ -79,7 +79,14 @@ fn control(control: schema::Control) -> Option<Control> {
         operator: value(control.operator)?,
         metrics: value(control.metrics),
         state: value(control.state),
-        audit: value(control.audit),
+        audit: match value(control.audit) {
+            None => None,
+            Some(path) => Some(Audit {
+                path,
+                lines_per_second: value(control.audit_lines_per_second)?,
+                mask: value(control.audit_mask),
+            }),
+        },
     })
 }
 

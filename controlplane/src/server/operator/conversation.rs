@@ -3,7 +3,10 @@
 use super::{failure, push_line};
 use crate::{
     command::Command,
-    server::{commands::Commands, limits},
+    server::{
+        commands::{Commands, Refused},
+        limits,
+    },
 };
 use std::io;
 use tether_api::operator::{REQUEST_BYTES_MAX, Request, Response};
@@ -19,10 +22,10 @@ use tokio::{
 
 /// A connection of an operator.
 pub(super) struct Conversation {
-    requests: BufReader<OwnedReadHalf>,
+    pub(super) requests: BufReader<OwnedReadHalf>,
     answers: OwnedWriteHalf,
-    uid: u32,
-    commands: Commands,
+    pub(super) uid: u32,
+    pub(super) commands: Commands,
 }
 
 /// What stands on the line.
@@ -75,6 +78,7 @@ impl Conversation {
 
     async fn answer(&mut self, line: &[u8]) -> io::Result<()> {
         match serde_json::from_slice(line) {
+            Ok(Request::AffinityWatch(filter)) => self.watch(filter).await,
             Ok(request) => self.ask(request).await,
             Err(error) => self.say(&unreadable(&error)).await,
         }
@@ -90,10 +94,7 @@ impl Conversation {
         let sent = self.commands.send_within(limits::COMMAND_WAIT, command);
         match sent.await {
             Ok(()) => self.pass_on(answers).await,
-            Err(refused) => {
-                let hint = "`tetherctl status` says how the forwarder does";
-                self.say(&failure(refused.to_string(), hint)).await
-            }
+            Err(refused) => self.say(&not_taken(refused)).await,
         }
     }
 
@@ -114,13 +115,13 @@ impl Conversation {
         }
     }
 
-    async fn say(&mut self, response: &Response) -> io::Result<()> {
+    pub(super) async fn say(&mut self, response: &Response) -> io::Result<()> {
         let mut line = Vec::new();
         push_line(&mut line, response)?;
         self.write(&line).await
     }
 
-    async fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    pub(super) async fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let written = timeout(limits::WRITE_WAIT, self.answers.write_all(lines)).await;
         written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -145,6 +146,12 @@ fn push_waiting(lines: &mut Vec<u8>, answers: &mut mpsc::Receiver<Response>) -> 
     Ok(false)
 }
 
+/// The control thread has not taken the question.
+pub(super) fn not_taken(refused: Refused) -> Response {
+    let hint = "`tetherctl status` says how the forwarder does";
+    failure(refused.to_string(), hint)
+}
+
 fn too_long() -> Response {
     let message = format!("a request of more than {REQUEST_BYTES_MAX} bytes");
     failure(message, "send one JSON document per line")
@@ -157,7 +164,7 @@ fn unreadable(error: &serde_json::Error) -> Response {
     )
 }
 
-fn cut_off() -> Response {
+pub(super) fn cut_off() -> Response {
     failure(
         "the daemon stopped before the answer was whole",
         "ask again once it runs",

@@ -14,7 +14,7 @@ use crate::{
     server::{commands::Commands, limits, stopped},
     signal::Identity,
 };
-use std::pin::Pin;
+use std::{pin::Pin, time::Instant};
 use tether_api::{
     BATCH_SIGNALS_MAX,
     v1::{self, OutcomeBatch, SignalBatch},
@@ -101,6 +101,7 @@ impl Session {
         let command = Command::Signals {
             identity: self.identity.clone(),
             signals,
+            queued: Instant::now(),
             reply,
         };
         self.commands.send(command).await.map_err(super::status)?;

@@ -110,6 +110,7 @@ signal = "10.8.0.2:7470"
 auth = "address"
 operator = "{directory}/operator.sock"
 metrics = "10.8.0.2:9470"
+audit = "{directory}/audit.log"
 
 [limits]
 {}"#,
