@@ -28,4 +28,5 @@ mod rules;
 mod spread;
 mod testbed;
 mod time;
+mod tunnels;
 mod workers;
