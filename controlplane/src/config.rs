@@ -71,6 +71,9 @@ pub struct Port {
     pub gateway_v4: Option<Ipv4Addr>,
     /// The next hop of IPv6 destinations that are not on-link.
     pub gateway_v6: Option<Ipv6Addr>,
+    /// The longest packet that its link takes, in bytes with the IP header; 1280 to 9216. None: the
+    /// device keeps the MTU that it has, and tunnels count on 1500.
+    pub mtu: Option<u16>,
     /// The VLAN of its frames, 1 to 4094 (IEEE 802.1Q).
     pub vlan: Option<u16>,
     /// The name of a tap that gets what is not for a service.
@@ -168,6 +171,8 @@ pub struct Service {
     pub scheduler: Scheduler,
     /// How packets reach backends. Default DSR.
     pub forward: Forward,
+    /// How packets are wrapped, where [`Self::forward`] is `ipip`, `gre` or `gue`.
+    pub tunnel: Tunnel,
     /// How long a silent flow is remembered, 1 s to 2 h. Default 5 min.
     pub flow_timeout: Duration,
     /// What its affinities may do.
@@ -176,6 +181,36 @@ pub struct Service {
     pub health: Option<Health>,
     /// The instances of the server, in file order; names unique within the service.
     pub backends: Vec<Backend>,
+}
+
+/// `[service.tunnel]`: how a service's packets are wrapped for its backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// The UDP destination port of `gue`. Default 6080.
+    pub port: u16,
+    /// The variant of `gue`: 0, with a header of four bytes, or 1, the packet itself. Default 1.
+    pub variant: u8,
+    /// Outer IPv4 source addresses, the rest from the hash of the flow; none: the port's address.
+    pub source_v4: Option<Prefix>,
+    /// The same for IPv6.
+    pub source_v6: Option<Prefix>,
+    /// The largest segment that a client's SYN may offer, in bytes.
+    pub mss_clamp: Option<u16>,
+}
+
+/// A subnet: host bits are clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix {
+    /// Its first address.
+    pub address: IpAddr,
+    /// 1 to 32 for IPv4, 1 to 128 for IPv6.
+    pub length: u8,
+}
+
+impl std::fmt::Display for Prefix {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.address, self.length)
+    }
 }
 
 /// `[service.affinity]`: what a service's affinities may do (contract section 3).

@@ -16,6 +16,7 @@ pub mod port;
 pub mod tables;
 pub mod worker;
 
+mod allowance;
 mod answer;
 mod classify;
 mod counters;

@@ -63,7 +63,7 @@ pub fn rewrite<F: Frame>(frame: &mut F, destination: Mac, source: Mac) -> bool {
         vlan_in: None,
         vlan_out: None,
     };
-    rewrite::direct(frame, &link)
+    rewrite::direct(frame, &link).is_ok()
 }
 
 /// A worker's IPv4 flows.

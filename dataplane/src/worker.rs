@@ -4,6 +4,7 @@
 mod housekeeping;
 
 use crate::{
+    allowance::Allowance,
     clock::{Clock, Millis},
     counters::Counters,
     flow_table::{FlowTable, Line4, Line6, Tick},
@@ -51,6 +52,8 @@ pub(crate) struct Own<F> {
     pub(crate) held: Held<F>,
     pub(crate) fragments: Fragments<F>,
     pub(crate) findings: Findings,
+    /// ICMP errors that it may send.
+    pub(crate) errors: Allowance,
     /// Frames to send, for each port.
     pub(crate) outgoing: Vec<Burst<F>>,
     /// A burst for a single frame.
@@ -101,6 +104,7 @@ impl<P: Port> Worker<P> {
             held: Held::new(),
             fragments: Fragments::new(),
             findings: Findings::new(),
+            errors: Allowance::new(),
             outgoing: ports.iter().map(|_| Burst::new()).collect(),
             alone: Burst::new(),
         };

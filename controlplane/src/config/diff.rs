@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::{AffinityPolicy, Backend, Config, Control, Dpdk, Limits, Service, Workers};
+use super::{AffinityPolicy, Backend, Config, Control, Dpdk, Limits, Service, Tunnel, Workers};
 use text::Text;
 
 mod text;
@@ -213,10 +213,22 @@ fn service(old: &Service, new: &Service) -> Vec<FieldChange> {
         forward => "forward",
         flow_timeout => "flow_timeout",
         health => "health",
-        ; name, affinity, backends
+        ; name, tunnel, affinity, backends
     );
+    changes.extend(tunnel(&old.tunnel, &new.tunnel));
     changes.extend(affinity(&old.affinity, &new.affinity));
     changes
+}
+
+fn tunnel(old: &Tunnel, new: &Tunnel) -> Vec<FieldChange> {
+    fields!(Tunnel, old, new;
+        port => "tunnel.port",
+        variant => "tunnel.variant",
+        source_v4 => "tunnel.source_prefix (IPv4)",
+        source_v6 => "tunnel.source_prefix (IPv6)",
+        mss_clamp => "tunnel.mss_clamp",
+        ;
+    )
 }
 
 fn affinity(old: &AffinityPolicy, new: &AffinityPolicy) -> Vec<FieldChange> {
@@ -343,6 +355,12 @@ mod tests {
                 "port = 80\naffinity.duration_cap = \"8h\"\nhealth.check = \"tcp\"",
                 "service shop health: none -> tcp every 2s, timeout 1s, rise 2, fall 3\n\
                  service shop affinity.duration_cap: none -> 8h\n",
+            ),
+            (
+                "port = 80",
+                "port = 80\nforward = \"ipip\"\ntunnel.source_prefix = \"10.99.0.0/16\"",
+                "service shop forward: dsr -> ipip\n\
+                 service shop tunnel.source_prefix (IPv4): none -> 10.99.0.0/16\n",
             ),
             (
                 "\"10.9.0.11\"",

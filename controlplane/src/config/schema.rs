@@ -15,8 +15,8 @@ use super::problem::{Place, Problem};
 use super::table::Table;
 use super::value::{self, duration, integer, word};
 use super::words::{AuthWord, CheckWord};
-use super::{Forward, Idle, Limits, OnBackendDown, OnConflict, PortAddress, Protocol, Refresh};
-use super::{Scheduler, Tls};
+use super::{Forward, Idle, Limits, OnBackendDown, OnConflict, PortAddress, Prefix, Protocol};
+use super::{Refresh, Scheduler, Tls};
 
 pub(super) type Field<T> = Option<Spanned<T>>;
 
@@ -54,6 +54,7 @@ pub(super) struct Port {
     pub(super) device: Field<String>,
     pub(super) addresses: Option<Vec<Spanned<PortAddress>>>,
     pub(super) gateways: Option<Vec<Spanned<IpAddr>>>,
+    pub(super) mtu: Field<u16>,
     pub(super) vlan: Field<u16>,
     pub(super) kernel: Field<String>,
 }
@@ -81,10 +82,24 @@ pub(super) struct Service {
     pub(super) protocol: Field<Protocol>,
     pub(super) scheduler: Field<Scheduler>,
     pub(super) forward: Field<Forward>,
+    pub(super) tunnel: Option<Tunnel>,
     pub(super) flow_timeout: Field<Duration>,
     pub(super) affinity: Option<Affinity>,
     pub(super) health: Option<Health>,
     pub(super) backends: Vec<Backend>,
+}
+
+/// `[service.tunnel]`.
+pub(super) struct Tunnel {
+    pub(super) place: Place,
+    /// Whether the file has it.
+    pub(super) is_given: bool,
+    pub(super) port: Field<u16>,
+    /// The places of what only `gue` has.
+    pub(super) of_gue: Vec<(&'static str, Place)>,
+    pub(super) variant: Field<u8>,
+    pub(super) sources: Option<Vec<Spanned<Prefix>>>,
+    pub(super) mss_clamp: Field<u16>,
 }
 
 /// `[service.affinity]`.
@@ -162,11 +177,13 @@ fn workers(table: &mut Table<'_>) -> Workers {
 
 fn port(table: &mut Table<'_>) -> Port {
     let vlan = integer(1..=4094, "IEEE 802.1Q keeps 0 and 4095 for itself");
+    let mtu = integer(1280..=9216, "IPv6 needs 1280, a buffer holds 9216");
     Port {
         place: table.place(),
         device: table.required("device", value::device),
         addresses: table.filled_list("addresses", value::port_address),
         gateways: table.one_or_more("gateway", value::host),
+        mtu: table.optional("mtu", mtu),
         vlan: table.optional("vlan", vlan),
         kernel: table.optional("kernel", value::interface),
     }
@@ -221,6 +238,7 @@ fn service(table: &mut Table<'_>) -> Service {
         Duration::from_secs(1)..=Duration::from_hours(2),
         "shorter loses live flows, longer keeps dead ones",
     );
+    let has_tunnel = table.has("tunnel");
     Service {
         place: table.place(),
         name: table.required("name", value::name),
@@ -229,10 +247,37 @@ fn service(table: &mut Table<'_>) -> Service {
         protocol: table.or("protocol", word, Protocol::Tcp),
         scheduler: table.or("scheduler", word, Scheduler::Maglev),
         forward: table.or("forward", word, Forward::Dsr),
+        tunnel: table.table("tunnel", |it| tunnel(it, has_tunnel)),
         flow_timeout: table.or("flow_timeout", flow_timeout, Duration::from_mins(5)),
         affinity: table.table("affinity", affinity),
         health: table.optional_table("health", health),
         backends: table.tables("backend", backend),
+    }
+}
+
+fn tunnel(table: &mut Table<'_>, is_given: bool) -> Tunnel {
+    let mss = integer(
+        536..=65_495,
+        "every host takes 536 (RFC 9293, section 3.7.1)",
+    );
+    let variant = integer(0..=1, "GUE has these two");
+    let port = table.optional("port", integer(1..=65_535, "of UDP"));
+    let variant = table.optional("variant", variant);
+    let given = [
+        ("port", port.as_ref().map(Spanned::span)),
+        ("variant", variant.as_ref().map(Spanned::span)),
+    ];
+    Tunnel {
+        place: table.place(),
+        is_given,
+        of_gue: given
+            .into_iter()
+            .filter_map(|(key, place)| Some((key, place?)))
+            .collect(),
+        port,
+        variant,
+        sources: table.one_or_more("source_prefix", value::prefix),
+        mss_clamp: table.optional("mss_clamp", mss),
     }
 }
 

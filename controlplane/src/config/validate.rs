@@ -13,6 +13,7 @@ mod backend;
 mod build;
 mod host;
 mod service;
+mod tunnel;
 
 /// The most ports: each worker polls them all in every step.
 const MOST_PORTS: usize = 16;

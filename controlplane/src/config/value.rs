@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::PortAddress;
 use super::duration;
 use super::problem::{Place, Problem};
 use super::words::Word;
+use super::{PortAddress, Prefix};
 
 /// How a value does not fit its key.
 pub(super) struct Misfit {
@@ -308,6 +308,30 @@ pub(super) fn port_address(value: &DeValue<'_>) -> Result<PortAddress, Misfit> {
             prefix_length,
         }),
     }
+}
+
+/// A subnet of unicast addresses, its host bits clear.
+pub(super) fn prefix(value: &DeValue<'_>) -> Result<Prefix, Misfit> {
+    let text = string(value)?;
+    let Some((address, length)) = text.split_once('/') else {
+        let message = format!("has no prefix length: {text:?}");
+        return Err(Misfit::new(message).help("such as 10.99.0.0/16 or fd00:99::/64"));
+    };
+    let address = wire(address)?;
+    let (bits, longest) = match address {
+        IpAddr::V4(v4) => (u128::from(v4.to_bits()), 32),
+        IpAddr::V6(v6) => (v6.to_bits(), 128),
+    };
+    let length = length.parse().ok().filter(|it| (1..=longest).contains(it));
+    let Some(length) = length else {
+        let message = format!("must have a prefix length of 1 to {longest}: {text:?}");
+        return Err(Misfit::new(message));
+    };
+    if bits.trailing_zeros() < u32::from(longest - length) {
+        let message = format!("has bits beyond its prefix length: {text:?}");
+        return Err(Misfit::new(message).help("the rest of the address is the flow's"));
+    }
+    Ok(Prefix { address, length })
 }
 
 /// What `address` is in a subnet with so many host bits, unless a host's: RFC 1122 section 3.2.1.3

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tether_controlplane::config::{
     AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Forward, Health, Idle,
-    Limits, OnBackendDown, OnConflict, Port, PortAddress, Protocol, Refresh, Scheduler, Service,
-    SignalListener, Tls, Workers,
+    Limits, OnBackendDown, OnConflict, Port, PortAddress, Prefix, Protocol, Refresh, Scheduler,
+    Service, SignalListener, Tls, Tunnel, Workers,
 };
 
 use super::EXAMPLE;
@@ -28,6 +28,13 @@ fn example_service() -> Service {
         protocol: Protocol::Tcp,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
+        tunnel: Tunnel {
+            port: 6080,
+            variant: 1,
+            source_v4: None,
+            source_v6: None,
+            mss_clamp: None,
+        },
         flow_timeout: Duration::from_mins(5),
         affinity: AffinityPolicy {
             duration: Duration::from_mins(30),
@@ -80,6 +87,7 @@ fn the_example_means_what_it_says() {
                 .to_vec(),
             gateway_v4: Some(Ipv4Addr::new(10, 9, 0, 1)),
             gateway_v6: None,
+            mtu: None,
             vlan: Some(100),
             kernel: Some("tether0".to_owned()),
         }],
@@ -180,6 +188,27 @@ fn an_empty_health_table_probes_with_defaults() {
             path: "/up".to_owned()
         })
     );
+}
+
+#[test]
+fn a_tunnel_is_read_as_it_stands() {
+    let tunnel = "port = 80, forward = \"gue\", tunnel = { port = 5555, variant = 0, \
+                  source_prefix = [\"10.99.0.0/16\", \"fd00:99::/64\"], mss_clamp = 1400 },";
+    let text = LEAST.replace("port = 80,", tunnel);
+    let prefix = |text, length| {
+        let address = address(text);
+        Some(Prefix { address, length })
+    };
+    let expected = Tunnel {
+        port: 5555,
+        variant: 0,
+        source_v4: prefix("10.99.0.0", 16),
+        source_v6: prefix("fd00:99::", 64),
+        mss_clamp: Some(1400),
+    };
+    assert_eq!(config(&text).services[0].tunnel, expected);
+    let text = LEAST.replace("addresses", "mtu = 9000, addresses");
+    assert_eq!(config(&text).ports[0].mtu, Some(9000));
 }
 
 #[test]

@@ -28,5 +28,6 @@ mod rules;
 mod spread;
 mod testbed;
 mod time;
+mod tunnels;
 mod watch;
 mod workers;

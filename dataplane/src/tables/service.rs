@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod model;
 
-use super::id::ServiceId;
+use super::{id::ServiceId, tunnel::TunnelSpec};
 use crate::{hash::HashKeys, key::Protocol, schedule::Slots};
 use std::{
     net::IpAddr,
@@ -50,6 +50,8 @@ pub enum Forward {
     /// Direct server return: the MAC addresses are rewritten, the backend holds the VIP.
     #[default]
     Dsr,
+    /// Through a tunnel: the packet goes whole, behind a header of its own; the backend holds the VIP.
+    Tunnel(TunnelSpec),
 }
 
 /// A service as the control plane describes it.

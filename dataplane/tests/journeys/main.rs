@@ -18,4 +18,5 @@ mod related;
 mod routing;
 mod time;
 mod transmit;
+mod tunnels;
 mod world;

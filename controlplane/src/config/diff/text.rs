@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{BackendChange, Diff, FieldChange, ServiceChange};
-use crate::config::{Check, Forward, Health, OnBackendDown, OnConflict, Protocol, Refresh};
+use crate::config::{Check, Forward, Health, OnBackendDown, OnConflict, Prefix, Protocol, Refresh};
 use crate::config::{Scheduler, duration};
 
 /// A value as the file would write it.
@@ -24,7 +24,7 @@ macro_rules! displayed {
 }
 
 displayed!(u8, u16, u32, String, IpAddr, Protocol, Scheduler, Forward);
-displayed!(Refresh, OnConflict, OnBackendDown);
+displayed!(Refresh, OnConflict, OnBackendDown, Prefix);
 
 impl Text for Duration {
     fn text(&self) -> String {

@@ -9,7 +9,7 @@ use crate::config::schema::{self, Field, File};
 use crate::config::words::{AuthWord, CheckWord};
 use crate::config::{
     AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Health, Port, Service,
-    SignalListener, Workers,
+    SignalListener, Tunnel, Workers,
 };
 
 pub(super) fn config(file: File) -> Option<Config> {
@@ -58,6 +58,7 @@ fn port(port: schema::Port) -> Option<Port> {
             IpAddr::V4(_) => None,
             IpAddr::V6(v6) => Some(*v6),
         }),
+        mtu: value(port.mtu),
         vlan: value(port.vlan),
         kernel: value(port.kernel),
     })
@@ -100,6 +101,7 @@ fn service(service: schema::Service) -> Option<Service> {
         protocol: value(service.protocol)?,
         scheduler: value(service.scheduler)?,
         forward: value(service.forward)?,
+        tunnel: tunnel(service.tunnel?)?,
         flow_timeout: value(service.flow_timeout)?,
         affinity: affinity(service.affinity?)?,
         health: match service.health {
@@ -107,6 +109,24 @@ fn service(service: schema::Service) -> Option<Service> {
             None => None,
         },
         backends: backends.collect::<Option<_>>()?,
+    })
+}
+
+/// The port of GUE (IANA).
+const GUE_PORT: u16 = 6080;
+
+fn tunnel(tunnel: schema::Tunnel) -> Option<Tunnel> {
+    let sources = plain(tunnel.sources?);
+    let of_family = |is_v4| {
+        let mut sources = sources.iter();
+        sources.find(|it| it.address.is_ipv4() == is_v4).copied()
+    };
+    Some(Tunnel {
+        port: value(tunnel.port).unwrap_or(GUE_PORT),
+        variant: value(tunnel.variant).unwrap_or(1),
+        source_v4: of_family(true),
+        source_v6: of_family(false),
+        mss_clamp: value(tunnel.mss_clamp),
     })
 }
 

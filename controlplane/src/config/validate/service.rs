@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::backend::{self, Network};
-use super::{MOST_BACKENDS, MOST_SERVICES, at_most, unique};
+use super::{MOST_BACKENDS, MOST_SERVICES, at_most, tunnel, unique};
 use crate::config::Protocol;
 use crate::config::duration;
 use crate::config::problem::{Place, Problem};
@@ -27,6 +27,7 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
     let network = Network::of(file);
     for service in services {
         check_service(service, &network, problems);
+        tunnel::check(service, file, problems);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use super::vip::{VIPS, Vip};
+use super::vip::{Family, VIPS, Vip};
 use tether_api::operator::Protocol;
 
 /// How DPDK reaches the veth.
@@ -20,6 +20,8 @@ pub struct Setup {
     flows: usize,
     driver: Driver,
     scheduler: &'static str,
+    forward: &'static str,
+    far: Option<Family>,
     affinity: String,
     health: bool,
     limits: String,
@@ -34,6 +36,8 @@ impl Setup {
             flows: 65_536,
             driver: Driver::AfPacket,
             scheduler: "maglev",
+            forward: "dsr",
+            far: None,
             affinity: String::new(),
             health: false,
             limits: String::new(),
@@ -65,6 +69,19 @@ impl Setup {
 
     pub fn scheduler(self, scheduler: &'static str) -> Self {
         Self { scheduler, ..self }
+    }
+
+    /// How packets reach the servers, for every service.
+    pub fn forward(self, forward: &'static str) -> Self {
+        Self { forward, ..self }
+    }
+
+    /// The servers are backends by their addresses of this family, whatever that of the VIP is.
+    pub fn backends_of(self, family: Family) -> Self {
+        Self {
+            far: Some(family),
+            ..self
+        }
     }
 
     /// A line of `[service.affinity]`, for every service.
@@ -147,7 +164,7 @@ address = "{}"
 port = {}
 protocol = "{}"
 scheduler = "{}"
-forward = "dsr"
+forward = "{}"
 
 [service.affinity]
 {}"#,
@@ -156,6 +173,7 @@ forward = "dsr"
             vip.address.port(),
             vip.protocol_name(),
             self.scheduler,
+            self.forward,
             self.affinity,
         );
         text.push_str(&service);
@@ -166,7 +184,7 @@ forward = "dsr"
         for number in 1..=self.servers {
             let backend = format!(
                 "\n[[service.backend]]\nname = \"server-{number}\"\naddress = \"{}\"\nsignal_from = [\"10.8.0.{}\"]\n",
-                vip.backend_address(number),
+                self.far.unwrap_or(vip.family()).server_address(number),
                 10 + number,
             );
             text.push_str(&backend);
