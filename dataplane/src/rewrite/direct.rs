@@ -11,20 +11,20 @@ const TAG: usize = 4;
 
 /// The link that a frame leaves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Link {
+pub(crate) struct Link {
     /// To the next hop.
-    pub(super) destination: Mac,
+    pub(crate) destination: Mac,
     /// From this port.
-    pub(super) source: Mac,
+    pub(crate) source: Mac,
     /// The VLAN of the port that the frame came by.
-    pub(super) vlan_in: Option<u16>,
+    pub(crate) vlan_in: Option<u16>,
     /// The VLAN of the port that it leaves by.
-    pub(super) vlan_out: Option<u16>,
+    pub(crate) vlan_out: Option<u16>,
 }
 
 /// Writes the addresses, and the tag where the ports' VLANs differ.
 #[inline]
-pub(super) fn direct<F: Frame>(frame: &mut F, link: &Link) -> Result<(), Unfit> {
+pub(crate) fn direct<F: Frame>(frame: &mut F, link: &Link) -> Result<(), Unfit> {
     if link.vlan_in != link.vlan_out && !retag(frame, link.vlan_out) {
         return Err(Unfit::NoRoom);
     }
