@@ -20,9 +20,11 @@
 
 mod accepted;
 mod affinity;
+mod backoff;
 mod batch;
 mod client;
 mod config;
+mod dial;
 mod driver;
 mod error;
 mod ledger;
@@ -30,6 +32,7 @@ mod options;
 mod outcome;
 mod pending;
 mod session;
+mod tls;
 
 pub use accepted::Accepted;
 pub use affinity::Affinity;
@@ -40,3 +43,4 @@ pub use options::{Destination, Key, Options};
 pub use outcome::Outcome;
 pub use pending::Pending;
 pub use tether_api::{BadSource, Source, v1::OutcomeCode};
+pub use tls::{Pem, Tls};
