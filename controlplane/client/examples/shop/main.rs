@@ -51,23 +51,23 @@ struct Arguments {
 #[derive(Debug, clap::Args)]
 struct TlsArguments {
     /// The authority that signs the forwarder's certificate
-    #[arg(long, value_name = "FILE", requires_all = ["tls_certificate", "tls_key"])]
-    tls_ca: Option<PathBuf>,
+    #[arg(long = "tls-ca", value_name = "FILE", requires_all = ["certificate", "key"])]
+    ca: Option<PathBuf>,
     /// This server's certificate
-    #[arg(long, value_name = "FILE", requires = "tls_ca")]
-    tls_certificate: Option<PathBuf>,
+    #[arg(long = "tls-certificate", value_name = "FILE", requires = "ca")]
+    certificate: Option<PathBuf>,
     /// The key of this server's certificate
-    #[arg(long, value_name = "FILE", requires = "tls_ca")]
-    tls_key: Option<PathBuf>,
+    #[arg(long = "tls-key", value_name = "FILE", requires = "ca")]
+    key: Option<PathBuf>,
     /// The name in the forwarder's certificate; default: the host of --tether
-    #[arg(long, value_name = "NAME", requires = "tls_ca")]
-    tls_server_name: Option<String>,
+    #[arg(long = "tls-server-name", value_name = "NAME", requires = "ca")]
+    server_name: Option<String>,
 }
 
 impl TlsArguments {
     fn tls(self) -> Option<Tls> {
-        let tls = Tls::new(self.tls_ca?, self.tls_certificate?, self.tls_key?);
-        Some(match self.tls_server_name {
+        let tls = Tls::new(self.ca?, self.certificate?, self.key?);
+        Some(match self.server_name {
             Some(name) => tls.server_name(name),
             None => tls,
         })
