@@ -203,7 +203,7 @@ impl Ledger {
             return;
         };
         if outcome.is_effective() {
-            held.acked(outcome, now);
+            held.started(outcome, now);
             if held.wants_extension() {
                 self.to_extend.push_back(asked.key.clone());
             }

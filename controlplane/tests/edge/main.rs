@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
 
 mod bench;
+mod library;
 mod metrics;
 mod mtls;
 mod operator;
+mod python;
 mod reload;
 mod signals;

@@ -108,12 +108,18 @@ impl Held {
         }
     }
 
+    /// A start has been granted.
+    pub(crate) fn started(&mut self, outcome: &Outcome, now: Instant) {
+        self.duration = outcome.granted.unwrap_or(self.duration);
+        self.acked(outcome, now);
+    }
+
+    /// An extension has been granted, or a start: this is where the deadline is now.
     pub(crate) fn acked(&mut self, outcome: &Outcome, now: Instant) {
         let Outcome {
             epoch, generation, ..
         } = *outcome;
         self.standing = Standing::Acked { epoch, generation };
-        self.duration = outcome.granted.unwrap_or(self.duration);
         let remaining = outcome.remaining.unwrap_or(self.duration);
         self.deadline = if outcome.until_ended {
             None

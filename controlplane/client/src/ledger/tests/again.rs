@@ -17,12 +17,13 @@ impl Bench {
         self.ledger.unanswered(asked, &"gone".into(), self.now);
     }
 
-    /// An extension was granted, until so far from now.
+    /// An extension was granted, until so far from now; the duration stays what it was.
     fn grant(&mut self, asked: Asked, remaining: Duration) {
+        let remaining_ms = u64::try_from(remaining.as_millis()).unwrap();
         let outcome = CompactOutcome {
             code: OutcomeCode::Extended.into(),
-            granted_ms: 10_000,
-            remaining_ms: u64::try_from(remaining.as_millis()).unwrap(),
+            granted_ms: remaining_ms,
+            remaining_ms,
             generation: 7,
             ..Default::default()
         };
