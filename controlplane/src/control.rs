@@ -9,6 +9,7 @@
 
 mod answer;
 mod inquiry;
+mod lives;
 mod pulse;
 mod reload;
 mod scan;
@@ -143,6 +144,11 @@ impl Control {
                 let outcomes = self.decide_all(&identity, signals, now);
                 self.replies.push((reply, outcomes));
             }
+            Command::SessionBegun {
+                identity,
+                backend,
+                boot_id,
+            } => self.hear_of_life(&identity, &backend, boot_id),
             Command::SessionClosed(session) => self.close_session(session),
             Command::List {
                 identity,
@@ -239,7 +245,8 @@ impl Control {
 fn count(command: &Command) -> usize {
     match command {
         Command::Signals { signals, .. } => signals.len(),
-        Command::SessionClosed(_)
+        Command::SessionBegun { .. }
+        | Command::SessionClosed(_)
         | Command::List { .. }
         | Command::Operator { .. }
         | Command::Health { .. }
