@@ -1,21 +1,16 @@
 //! The client library against the real control thread, over real connections.
 
-use crate::bench::Edge;
+use crate::{
+    bench::{BY_ADDRESS, Edge},
+    python::{BACKEND, Certificates},
+};
 use std::time::{Duration, Instant};
 use tether_api::v1::{AffinityEntry, ListRequest};
-use tether_client::{Client, Options};
+use tether_client::{Client, Options, Tls};
 use tokio_stream::StreamExt as _;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const SECOND: Duration = Duration::from_secs(1);
-
-const BACKEND: &str = r#"
-    [[service.backend]]
-    name = "shop-1"
-    address = "10.9.0.11"
-    port = 80
-    signal_from = ["127.0.0.1"]
-"#;
 
 /// On an address of its own, so that another can be started in its place.
 fn edge() -> Edge {
@@ -74,4 +69,44 @@ async fn l3_a_forwarder_that_has_lost_its_table_is_told_all_that_is_held() {
     assert!((1..=60_000).contains(&entries[0].remaining_ms));
     let again = extended.extend(None).wait(PATIENCE).unwrap();
     assert_ne!(again.epoch, epoch);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn p1_the_library_shows_the_certificate_of_its_backend() {
+    let certificates = Certificates::new();
+    let edge = certificates.edge();
+    let files = ["ca.pem", "shop-1.pem", "shop-1.key"].map(|name| certificates.path(name));
+    let [ca, certificate, key] = files.each_ref().map(String::as_str);
+    let tls = Tls::new(ca, certificate, key).server_name("forwarder");
+    let client = Client::builder(format!("https://{}", edge.signals.unwrap()));
+    let client = client.tls(tls).connect().unwrap();
+    let affinity = client.start_source("shop", "10.1.2.3".parse().unwrap(), Options::new());
+    let started = affinity.wait(PATIENCE).unwrap();
+    assert!(started.is_effective(), "{started:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s7_a_process_that_comes_back_has_nothing_left_before_it_signals() {
+    let edge = Edge::real(BY_ADDRESS, BACKEND);
+    let uri = edge.endpoint().uri().to_string();
+    let before = Client::builder(&uri).connect().unwrap();
+    for (source, options) in [
+        ("10.1.2.3", Options::new()),
+        ("10.1.2.4", Options::new().keep_on_reboot()),
+    ] {
+        let started = before.start_source("shop", source.parse().unwrap(), options);
+        assert!(started.detach().wait(PATIENCE).unwrap().is_effective());
+    }
+    drop(before);
+    assert_eq!(list(&edge).await.len(), 2, "it is gone, and may come back");
+    let _after = Client::builder(&uri).connect().unwrap();
+    let began = Instant::now();
+    let left = loop {
+        let left = list(&edge).await;
+        if left.len() < 2 {
+            break left;
+        }
+        assert!(began.elapsed() < PATIENCE, "{left:?}");
+    };
+    assert_eq!(left[0].source, "10.1.2.4", "{left:?}");
 }

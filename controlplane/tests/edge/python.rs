@@ -14,7 +14,7 @@ use std::{
 };
 
 /// A backend that signals from this host, or by its certificate.
-const BACKEND: &str = r#"
+pub(crate) const BACKEND: &str = r#"
     [[service.backend]]
     name = "shop-1"
     address = "10.9.0.11"
@@ -66,10 +66,10 @@ fn named(name: &str) -> CertificateParams {
 }
 
 /// Certificates of one authority, for the forwarder and for shop-1, in a directory.
-struct Certificates(tempfile::TempDir);
+pub(crate) struct Certificates(tempfile::TempDir);
 
 impl Certificates {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: String| {
             std::fs::write(directory.path().join(name), text).unwrap();
@@ -88,12 +88,12 @@ impl Certificates {
         Self(directory)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
 
     /// A forwarder that knows its servers by certificate.
-    fn edge(&self) -> Edge {
+    pub(crate) fn edge(&self) -> Edge {
         let keys = format!(
             r#"
             signal = "127.0.0.1:0"

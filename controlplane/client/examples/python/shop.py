@@ -11,6 +11,7 @@ While the forwarder is away, the shop goes on to sell.
 """
 
 import argparse
+import collections
 import http.cookies
 import http.server
 import ipaddress
@@ -36,11 +37,43 @@ def as_text(address):
 
 
 class Sessions:
-    """Who is logged in here: the cart and the affinity of each."""
+    """Who is logged in here: the cart of each, and the client that it holds.
+
+    Several sessions may come from one address. They share an affinity, which ends with the last.
+    """
 
     def __init__(self):
         self.by_id = {}
+        self.holds = collections.Counter()
         self.lock = threading.Lock()
+
+    def open(self, client):
+        session = secrets.token_hex(16)
+        with self.lock:
+            self.by_id[session] = {"cart": [], "client": client}
+            self.holds[client] += 1
+        return session
+
+    def put(self, session, item):
+        """The cart with the item in it, or None."""
+        with self.lock:
+            found = self.by_id.get(session)
+            if found is None:
+                return None
+            found["cart"] += [item] if item else []
+            return list(found["cart"])
+
+    def close(self, session):
+        """The session, and whether it was its client's last; None if there is none."""
+        with self.lock:
+            found = self.by_id.pop(session, None)
+            if found is None:
+                return None
+            self.holds[found["client"]] -= 1
+            is_last = not self.holds[found["client"]]
+            if is_last:
+                del self.holds[found["client"]]
+            return found, is_last
 
 
 class Shop(http.server.BaseHTTPRequestHandler):
@@ -58,37 +91,31 @@ class Shop(http.server.BaseHTTPRequestHandler):
     def login(self):
         # The two addresses of the accepted socket are enough: what the customer addressed, and
         # where the customer comes from (contract rule S5).
-        destination = as_text(self.connection.getsockname())
-        source = self.client_address[0]
+        destination, source = as_text(self.connection.getsockname()), self.client_address[0]
         request = tether.messages.StartRequest(
             destination=destination, source=source, boot_id=tether.BOOT_ID
         )
-        answer, outcome = self.signal(self.server.tether.Start, request)
-        session = secrets.token_hex(16)
-        affinity = {"destination": destination, "source": source}
-        # With it, an end that comes late does not end a newer affinity.
-        if outcome is not None and outcome.generation:
-            affinity["generation"] = outcome.generation
-        with self.server.sessions.lock:
-            self.server.sessions.by_id[session] = {"cart": [], "affinity": affinity}
+        answer = self.signal(self.server.tether.Start, request)
+        session = self.server.sessions.open((destination, source))
         self.say(200, answer, {"Set-Cookie": f"session={session}; Path=/; HttpOnly"})
 
     def cart(self, item):
-        with self.server.sessions.lock:
-            session = self.server.sessions.by_id.get(self.session_id())
-            if session and item:
-                session["cart"].append(item)
-        if session is None:
+        cart = self.server.sessions.put(self.session_id(), item)
+        if cart is None:
             return self.say(404, {"error": "no such session here"})
-        return self.say(200, {"cart": session["cart"]})
+        return self.say(200, {"cart": cart})
 
     def logout(self):
-        with self.server.sessions.lock:
-            session = self.server.sessions.by_id.pop(self.session_id(), None)
-        if session is None:
+        closed = self.server.sessions.close(self.session_id())
+        if closed is None:
             return self.say(404, {"error": "no such session here"})
-        request = tether.messages.EndRequest(**session["affinity"])
-        answer, _ = self.signal(self.server.tether.End, request)
+        session, is_last = closed
+        if not is_last:
+            answer = {"code": None, "detail": "another session of this address goes on"}
+            return self.say(200, {**answer, "cart": session["cart"]})
+        destination, source = session["client"]
+        request = tether.messages.EndRequest(destination=destination, source=source)
+        answer = self.signal(self.server.tether.End, request)
         return self.say(200, {**answer, "cart": session["cart"]})
 
     def signal(self, call, request):
@@ -96,9 +123,9 @@ class Shop(http.server.BaseHTTPRequestHandler):
         try:
             outcome = call(request, timeout=PATIENCE)
         except grpc.RpcError as error:
-            return {"code": None, "detail": f"{error.code().name}: {error.details()}"}, None
+            return {"code": None, "detail": f"{error.code().name}: {error.details()}"}
         answer = {"code": tether.code(outcome), "key": outcome.key, "owner": outcome.owner}
-        return {**answer, "granted_ms": outcome.granted_ms, "detail": outcome.detail}, outcome
+        return {**answer, "granted_ms": outcome.granted_ms, "detail": outcome.detail}
 
     def session_id(self):
         cookie = http.cookies.SimpleCookie(self.headers.get("Cookie")).get("session")

@@ -83,6 +83,14 @@ fn s5_a_server_in_python_signals_by_the_two_addresses_of_its_socket() {
 
     let (cart, ..) = shop.ask("POST /cart?item=shoes", &cookie);
     assert_eq!(cart, json!({"cart": ["shoes"], "server": "shop-1"}));
+    let (_, _, second) = shop.ask("POST /login", "");
+    assert_eq!(
+        signals.recv().unwrap(),
+        start,
+        "somebody else at that address"
+    );
+    let (logout, ..) = shop.ask("POST /logout", &second);
+    assert_eq!(logout["code"], Value::Null, "the first goes on");
     let (logout, ..) = shop.ask("POST /logout", &cookie);
     assert_eq!(logout["cart"], json!(["shoes"]));
     let end = signals.recv().unwrap();
