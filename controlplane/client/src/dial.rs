@@ -109,13 +109,17 @@ pub(crate) fn explain_status(status: &Status) -> Away {
 }
 
 /// Why the forwarder did not say hello. In TLS 1.3 a refused certificate shows only here, and not
-/// always by its name: the connection may just close.
+/// always by its name: the connection may just close, as it does on who speaks no TLS.
 pub(crate) fn explain_refusal(config: &Config, status: &Status) -> Away {
     let reason = explain_status(status);
-    match &config.tls {
-        Some(tls) if status.source().is_some() => format!("{reason}: {}", tls.suspicion()).into(),
-        _ => reason,
+    if status.source().is_none() {
+        return reason;
     }
+    let suspicion = match &config.tls {
+        Some(tls) => tls.suspicion(),
+        None => "the forwarder may want TLS: write https://, with Config::tls".to_owned(),
+    };
+    format!("{reason}: {suspicion}").into()
 }
 
 /// The innermost cause is the one that helps: "connection refused".

@@ -8,6 +8,7 @@ They are generated when this is imported. A project of its own would do that onc
 Debian: python3-grpcio, protobuf-compiler, protobuf-compiler-grpc. PyPI: grpcio, grpcio-tools.
 """
 
+import importlib.util
 import pathlib
 import secrets
 import shutil
@@ -27,8 +28,10 @@ def _generate(into):
     protoc, plugin = shutil.which("protoc"), shutil.which("grpc_python_plugin")
     if protoc and plugin:
         command = [protoc, f"--plugin=protoc-gen-grpc_python={plugin}"]
-    else:
+    elif importlib.util.find_spec("grpc_tools"):
         command = [sys.executable, "-m", "grpc_tools.protoc"]
+    else:
+        sys.exit("no protoc with grpc_python_plugin, and no grpc_tools: install protobuf-compiler-grpc or grpcio-tools")
     out = [f"--python_out={into}", f"--grpc_python_out={into}"]
     subprocess.run([*command, "-I", str(PROTO), *out, "tether/v1/affinity.proto"], check=True)
 

@@ -131,6 +131,14 @@ fn a_forwarder_without_tls_is_named_and_one_that_says_nothing_is_away() {
     assert!(reason.contains("no answer within 1s"), "{reason}");
 }
 
+#[test]
+fn http_to_a_forwarder_with_tls_is_named() {
+    let authority = Authority::new();
+    let forwarder = authority.forwarder(&authority.sign("forwarder"));
+    let reason = away(Client::builder(format!("http://{}", forwarder.address)));
+    assert!(reason.contains("write https://"), "{reason}");
+}
+
 /// The files are read at each connection; until they fit each other again, the forwarder is away.
 #[test]
 fn new_certificates_are_taken_without_a_restart() {
