@@ -4,13 +4,14 @@
 
 mod documents;
 mod examples;
+mod interpreter;
 
 use crate::bench::Edge;
+use interpreter::interpreter;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 
 /// A backend that signals from this host, or by its certificate.
@@ -22,23 +23,8 @@ pub(crate) const BACKEND: &str = r#"
     signal_from = ["127.0.0.1"]
 "#;
 
-/// Debian's own sees Debian's packages, whatever comes first in PATH.
-const PYTHONS: [&str; 2] = ["python3", "/usr/bin/python3"];
-
 fn python(script: &Path) -> Command {
-    static PYTHON: OnceLock<&str> = OnceLock::new();
-    let python = PYTHON.get_or_init(|| {
-        let mut has_grpc = PYTHONS.into_iter().filter(|python| {
-            let import = Command::new(python)
-                .args(["-c", "import grpc, google.protobuf"])
-                .output();
-            import.is_ok_and(|it| it.status.success())
-        });
-        has_grpc
-            .next()
-            .expect("a python3 with grpcio: run `scripts/setup test`, which installs it")
-    });
-    let mut command = Command::new(python);
+    let mut command = Command::new(interpreter());
     command.arg(script).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
