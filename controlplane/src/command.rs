@@ -22,6 +22,16 @@ pub enum Command {
         /// The outcomes, one for each signal, in order.
         reply: oneshot::Sender<Outcomes>,
     },
+    /// A signalling session has begun, and tells which life of its process this is, before it
+    /// signals anything (contract rule S7).
+    SessionBegun {
+        /// Who sends.
+        identity: Identity,
+        /// The backend that it says it is; may be empty.
+        backend: String,
+        /// Which life.
+        boot_id: u64,
+    },
     /// A signalling session has ended: end what is bound to it (contract rule S6).
     SessionClosed(u64),
     /// List affinities (contract rule S9), in pages that wait for the receiver.

@@ -11,6 +11,7 @@ mod answer;
 mod audit;
 mod inquiry;
 mod listing;
+mod lives;
 mod pulse;
 mod reload;
 mod scan;
@@ -165,6 +166,11 @@ impl Control {
                     queued,
                 });
             }
+            Command::SessionBegun {
+                identity,
+                backend,
+                boot_id,
+            } => self.hear_of_life(&identity, &backend, boot_id),
             Command::SessionClosed(session) => self.close_session(session),
             Command::List {
                 identity,
@@ -283,7 +289,8 @@ impl Control {
 fn count(command: &Command) -> usize {
     match command {
         Command::Signals { signals, .. } => signals.len(),
-        Command::SessionClosed(_)
+        Command::SessionBegun { .. }
+        | Command::SessionClosed(_)
         | Command::List { .. }
         | Command::Watch { .. }
         | Command::Operator { .. }

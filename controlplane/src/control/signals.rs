@@ -129,7 +129,7 @@ impl Control {
         Ok(())
     }
 
-    fn reboot(&mut self, id: BackendId, boot_id: u64) {
+    pub(super) fn reboot(&mut self, id: BackendId, boot_id: u64) {
         let ended = self.state().reboot(id, boot_id);
         self.has_changed |= ended > 0;
         let name = self.master.registry.backend(id).map(Backend::name);

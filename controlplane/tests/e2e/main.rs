@@ -23,6 +23,7 @@ mod link;
 mod operator;
 mod owner;
 mod process;
+mod python;
 mod refusals;
 mod rules;
 mod spread;

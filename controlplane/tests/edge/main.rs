@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
 
 mod bench;
+mod library;
 mod metrics;
 mod mtls;
 mod operator;
+mod python;
 mod reload;
 mod signals;
 mod watch;

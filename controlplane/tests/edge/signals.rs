@@ -214,6 +214,35 @@ async fn s6_the_end_of_a_stream_is_told_only_if_something_is_bound_to_it() {
     assert_eq!(sessions.recv().unwrap(), bound);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s7_a_batch_of_nothing_tells_of_its_sender() {
+    let (seen, begun) = mpsc::channel();
+    let edge = Edge::start(move |command| {
+        if let Command::SessionBegun {
+            backend, boot_id, ..
+        } = &command
+        {
+            seen.send((backend.clone(), *boot_id)).unwrap();
+        }
+        decide(command);
+    });
+    let hello = |boot_id| SignalBatch {
+        boot_id,
+        backend: "shop-1".into(),
+        ..batch(1, &[])
+    };
+    // Nothing is told by who has no boot id, nor by batches of signals, which each carry it.
+    let with_signals = SignalBatch {
+        boot_id: 8,
+        ..batch(1, &["10.1.2.3"])
+    };
+    let sent = tokio_stream::iter([hello(0), with_signals, hello(9)]);
+    let answers = edge.client().await.signals(sent).await;
+    let answers: Vec<_> = answers.unwrap().into_inner().collect().await;
+    assert_eq!(answers.len(), 3);
+    assert_eq!(begun.try_iter().collect::<Vec<_>>(), [("shop-1".into(), 9)]);
+}
+
 fn session(operation: &Operation) -> Option<u64> {
     match operation {
         Operation::Start { session, .. } => *session,

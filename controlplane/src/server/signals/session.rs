@@ -88,12 +88,25 @@ impl Session {
         }
     }
 
+    /// Tells who has come, and which life of its process that is.
+    async fn introduce(&self, batch: &SignalBatch) -> Result<(), Status> {
+        let begun = Command::SessionBegun {
+            identity: self.identity.clone(),
+            backend: batch.backend.clone(),
+            boot_id: batch.boot_id,
+        };
+        self.commands.send(begun).await.map_err(super::status)
+    }
+
     async fn submit(&self, batch: SignalBatch) -> Result<Pending, Status> {
         let count = batch.signals.len();
         if count > BATCH_SIGNALS_MAX {
             return Err(Status::invalid_argument(format!(
                 "a batch of {count} signals: send at most {BATCH_SIGNALS_MAX} in one"
             )));
+        }
+        if count == 0 && batch.boot_id != 0 {
+            self.introduce(&batch).await?;
         }
         let signals = read::batch(&batch, self.id);
         let wrong = read::wrong(&signals);
