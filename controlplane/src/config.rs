@@ -21,6 +21,7 @@ mod table;
 mod validate;
 mod value;
 mod words;
+mod write;
 
 pub use problem::Problems;
 pub use words::{Forward, Idle, OnBackendDown, OnConflict, Protocol, Refresh, Scheduler};

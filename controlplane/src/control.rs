@@ -8,6 +8,7 @@
 //! worker nor for whoever reads a reply. A turn is bounded in what it takes, collects and scans.
 
 mod answer;
+mod compare;
 mod inquiry;
 mod pulse;
 mod reload;
@@ -25,7 +26,7 @@ pub(crate) use signals::Tally;
 pub use start::StartError;
 
 use crate::{
-    command::{Command, Outcomes},
+    command::{Command, Outcomes, Reloaded},
     config::Config,
     expiry::Wheel,
     master::{Event, Master, State},
@@ -69,7 +70,7 @@ pub struct Control {
     pub(crate) inquiry: Inquiry,
     /// Answers that go out once this turn's changes are published, or in later turns.
     pub(crate) answers: Vec<Answer>,
-    replies: Vec<(oneshot::Sender<Outcomes>, Outcomes)>,
+    replies: Vec<Reply>,
     /// What has happened to affinities in this turn.
     pub(crate) events: Vec<Event>,
     pub(crate) published: Generation,
@@ -78,6 +79,16 @@ pub struct Control {
     /// Whether the tables are to be built anew before the next.
     pub(crate) needs_tables: bool,
     is_stopping: bool,
+}
+
+/// What somebody waits for, who is told once this turn's changes are published.
+#[derive(Debug)]
+enum Reply {
+    Outcomes(oneshot::Sender<Outcomes>, Outcomes),
+    Reload(
+        oneshot::Sender<Result<Reloaded, Vec<String>>>,
+        Result<Reloaded, Vec<String>>,
+    ),
 }
 
 impl Control {
@@ -141,7 +152,7 @@ impl Control {
                 reply,
             } => {
                 let outcomes = self.decide_all(&identity, signals, now);
-                self.replies.push((reply, outcomes));
+                self.replies.push(Reply::Outcomes(reply, outcomes));
             }
             Command::SessionClosed(session) => self.close_session(session),
             Command::List {
@@ -162,7 +173,11 @@ impl Control {
                 backend,
                 up,
             } => self.hear_of_health(&service, &backend, up),
-            Command::Reload(config) => self.reload(*config),
+            Command::Compare { config, reply } => drop(reply.send(self.compare(&config))),
+            Command::Reload { config, reply } => {
+                let reloaded = self.reload(*config);
+                self.replies.push(Reply::Reload(reply, reloaded));
+            }
             Command::Metrics(reply) => drop(reply.send(metrics::page(self, now))),
             Command::Stop => self.is_stopping = true,
         }
@@ -186,9 +201,12 @@ impl Control {
     }
 
     fn reply(&mut self) {
-        for (reply, outcomes) in self.replies.drain(..) {
-            // A sender that has gone has no use for the outcomes; what they say holds all the same.
-            let _ = reply.send(outcomes);
+        for reply in self.replies.drain(..) {
+            // Whoever has gone has no use for the answer; what it says holds all the same.
+            match reply {
+                Reply::Outcomes(to, outcomes) => drop(to.send(outcomes)),
+                Reply::Reload(to, reloaded) => drop(to.send(reloaded)),
+            }
         }
     }
 
@@ -243,7 +261,8 @@ fn count(command: &Command) -> usize {
         | Command::List { .. }
         | Command::Operator { .. }
         | Command::Health { .. }
-        | Command::Reload(_)
+        | Command::Compare { .. }
+        | Command::Reload { .. }
         | Command::Metrics(_)
         | Command::Stop => 0,
     }

@@ -5,6 +5,7 @@
     reason = "doc comments of arguments are the help text as it is shown"
 )]
 
+mod config;
 mod traffic;
 
 use std::{path::PathBuf, time::Duration};
@@ -19,6 +20,7 @@ use tether_api::{
     },
 };
 
+pub(crate) use config::ConfigVerb;
 pub(crate) use traffic::{Explain, FlowVerb, StatsOptions};
 
 /// Look at and steer a running tetherd.
@@ -57,6 +59,9 @@ pub(crate) enum Verb {
     Flow(FlowVerb),
     /// Counters per worker and port; rates with --interval
     Stats(StatsOptions),
+    /// The configuration: check, compare, apply or show it
+    #[command(subcommand)]
+    Config(ConfigVerb),
     /// Print a completion script, e.g. for /etc/bash_completion.d
     Completions {
         /// The shell that it is for

@@ -1,6 +1,7 @@
 //! Answers as people read them: tables, with colour and the terminal's width only on a terminal.
 
 mod affinities;
+mod config;
 mod forwarder;
 mod rates;
 mod services;
@@ -34,6 +35,10 @@ pub(crate) fn payload(payload: &Payload, style: Style) -> String {
         }
         Payload::AffinitySwitch(switch) => affinities::switch(switch, style),
         Payload::Explanation(explanation) => services::explanation(explanation),
+        Payload::ConfigCheck(check) => config::check(check),
+        Payload::ConfigDiff(diff) => config::diff(diff),
+        Payload::ConfigApplied(applied) => config::applied(applied),
+        Payload::Config(running) => running.text.clone(),
     }
 }
 

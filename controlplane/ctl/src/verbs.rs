@@ -20,22 +20,20 @@ use crate::{
 
 /// Runs the verb and prints what came of it.
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, Error> {
-    let mut session = match &arguments.verb {
+    match &arguments.verb {
         Verb::Completions { shell } => return completions(*shell, out),
         Verb::Affinity(verb) if verb.is_unmeant_flush() => {
             return Err(Error::Usage(
                 "affinity flush without a filter ends them all: say --all if you mean it",
             ));
         }
-        _ => Session {
-            daemon: Connection::open(&arguments.socket)?,
-            json: arguments.json,
-            style: Style {
-                terminal: std::io::stdout().is_terminal(),
-            },
-            out,
-        },
-    };
+        _ => {}
+    }
+    let session = Session::open(arguments, out);
+    let mut session = session.map_err(|error| match &arguments.verb {
+        Verb::Config(verb) => verb.without_daemon(error),
+        _ => error,
+    })?;
     match &arguments.verb {
         Verb::Status => session.answer(&Request::Status),
         Verb::Service(verb) => session.answer(&verb.request()),
@@ -45,6 +43,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode
         Verb::Explain(packet) => session.answer(&packet.request()),
         Verb::Flow(verb) => session.list(&verb.request()),
         Verb::Stats(options) => session.stats(*options),
+        Verb::Config(verb) => session.answer(&verb.request()?),
         Verb::Completions { shell } => completions(*shell, session.out),
     }
 }
@@ -63,7 +62,18 @@ struct Session<'a> {
     out: &'a mut dyn Write,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    fn open(arguments: &Arguments, out: &'a mut dyn Write) -> Result<Self, Error> {
+        Ok(Self {
+            daemon: Connection::open(&arguments.socket)?,
+            json: arguments.json,
+            style: Style {
+                terminal: std::io::stdout().is_terminal(),
+            },
+            out,
+        })
+    }
+
     fn answer(&mut self, request: &Request) -> Result<ExitCode, Error> {
         let payload = self.daemon.ask(request)?;
         if self.json {
@@ -73,6 +83,7 @@ impl Session<'_> {
         }
         Ok(match payload {
             Payload::Outcome(outcome) if !outcome.code.is_positive() => EXIT_REFUSED.into(),
+            Payload::ConfigCheck(check) if !check.ok => EXIT_REFUSED.into(),
             _ => ExitCode::SUCCESS,
         })
     }
@@ -154,6 +165,10 @@ impl Session<'_> {
             Payload::Flushed(it) => write_json(out, it),
             Payload::AffinitySwitch(it) => write_json(out, it),
             Payload::Explanation(it) => write_json(out, it),
+            Payload::ConfigCheck(it) => write_json(out, it),
+            Payload::ConfigDiff(it) => write_json(out, it),
+            Payload::ConfigApplied(it) => write_json(out, it),
+            Payload::Config(it) => write_json(out, it),
         }?;
         self.text("\n")
     }

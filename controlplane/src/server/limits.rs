@@ -27,6 +27,10 @@ pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(20);
 /// A TLS handshake is done by then.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A peer has begun to speak HTTP/2 by then, from the accept or the end of the handshake on.
+pub(crate) const PREFACE_WAIT: Duration = Duration::from_secs(5);
+/// Questions of operators about the configuration that wait for the ones before.
+pub(crate) const CONFIG_QUESTIONS: usize = 8;
 /// Entries of a listing that wait for its receiver.
 pub(crate) const LISTED_AHEAD: usize = 256;
 

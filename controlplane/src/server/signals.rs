@@ -7,8 +7,10 @@ mod peer;
 mod read;
 mod reply;
 mod session;
+mod tls;
 
 pub(super) use listener::Listener;
+pub(super) use tls::{Credentials, read as read_credentials};
 
 use super::{
     commands::{Commands, Refused},

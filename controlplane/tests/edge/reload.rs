@@ -3,15 +3,16 @@
 use crate::bench::{BACKEND, BY_ADDRESS, Edge, text};
 use rustix::process::{Signal, getpid, kill_process};
 use std::sync::mpsc;
-use tether_controlplane::command::Command;
+use tether_controlplane::command::{Command, Reloaded};
 
 #[test]
 fn l2_a_file_without_errors_is_applied_and_one_with_errors_is_not() {
     let (seen, reloads) = mpsc::channel();
     let edge = Edge::start(move |command| {
-        if let Command::Reload(config) = command {
+        if let Command::Reload { config, reply } = command {
             // Err: the test has what it waited for.
             let _ = seen.send(config.services[0].backends[0].weight);
+            reply.send(Ok(Reloaded::default())).unwrap();
         }
     });
     let socket = edge.socket.display().to_string();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod config;
 mod daemon;
 
 use std::collections::BTreeMap;

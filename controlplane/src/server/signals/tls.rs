@@ -1,0 +1,162 @@
+//! The certificates of the listener (contract rule P1), and how they change while it listens.
+//!
+//! New handshakes use what was read last. Connections that are open go on, also those whose
+//! authority was withdrawn: their key was proven by the rules of their time. No session is resumed
+//! across a change, because each reading has a session store of its own.
+
+use super::super::{accept::Connection, error::StartError, limits, prelude::Awaited};
+use crate::config::{Auth, Config, Tls};
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject as _},
+    },
+    server::WebPkiClientVerifier,
+};
+use std::{fmt::Display, io, path::Path, sync::Arc};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+
+/// HTTP/2 (RFC 9113, section 3.2).
+const ALPN: &[u8] = b"h2";
+
+/// The certificates in force. Clones are of the same ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Credentials(watch::Sender<Arc<ServerConfig>>);
+
+/// A connection whose handshake is done.
+pub(super) type Secured = Awaited<TlsStream<Connection>>;
+
+/// The certificates that a configuration names, read and found to fit together; none where it
+/// names none.
+///
+/// # Errors
+/// A file cannot be read, or is not what it should be.
+pub(crate) fn read(config: &Config) -> Result<Option<Arc<ServerConfig>>, StartError> {
+    match config.control.signal.as_ref().map(|it| &it.auth) {
+        Some(Auth::Mtls(tls)) => read_files(tls).map(Some),
+        Some(Auth::Address) | None => Ok(None),
+    }
+}
+
+/// A server that only clients with a certificate of the authority get a word with.
+pub(super) fn read_files(tls: &Tls) -> Result<Arc<ServerConfig>, StartError> {
+    // Err: there is a provider already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut roots = RootCertStore::empty();
+    for authority in certificates("client_ca", &tls.client_ca)? {
+        let added = roots.add(authority);
+        added.map_err(|error| wrong("client_ca", &tls.client_ca, &error))?;
+    }
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+    let verifier = verifier.map_err(|error| wrong("client_ca", &tls.client_ca, &error))?;
+    let chain = certificates("certificate", &tls.certificate)?;
+    let mut config = ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, private_key(&tls.key)?)
+        .map_err(|error| wrong("certificate", &tls.certificate, &error))?;
+    config.alpn_protocols.push(ALPN.to_vec());
+    Ok(Arc::new(config))
+}
+
+fn certificates(
+    key: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let text = file(key, path)?;
+    let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&text).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(wrong(key, path, &"it has no PEM certificate")),
+        Ok(chain) => Ok(chain),
+        Err(error) => Err(wrong(key, path, &error)),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, StartError> {
+    let text = file("key", path)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| wrong("key", path, &error))
+}
+
+fn file(key: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(path).map_err(|error| StartError::TlsFile {
+        key,
+        path: path.to_owned(),
+        error,
+    })
+}
+
+fn wrong(key: &'static str, path: &Path, reason: &dyn Display) -> StartError {
+    StartError::Tls {
+        key,
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+impl Credentials {
+    pub(super) fn new(config: Arc<ServerConfig>) -> Self {
+        Self(watch::Sender::new(config))
+    }
+
+    /// From now on handshakes use these.
+    pub(crate) fn replace(&self, config: Arc<ServerConfig>) {
+        self.0.send_replace(config);
+    }
+
+    async fn accept(self, connection: Connection) -> io::Result<Secured> {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.0.borrow()));
+        let accepted = timeout(limits::HANDSHAKE, acceptor.accept(connection)).await;
+        let stream = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        Ok(Awaited::new(stream))
+    }
+}
+
+/// The connections whose handshakes succeed, as they do; many are under way at once. To be called
+/// within the runtime; ends when the stream is dropped.
+pub(super) fn secured(
+    connections: ReceiverStream<io::Result<Connection>>,
+    credentials: Credentials,
+) -> ReceiverStream<io::Result<Secured>> {
+    let (done, secured) = mpsc::channel(1);
+    tokio::spawn(shake_hands(connections, credentials, done));
+    ReceiverStream::new(secured)
+}
+
+async fn shake_hands(
+    mut connections: ReceiverStream<io::Result<Connection>>,
+    credentials: Credentials,
+    done: mpsc::Sender<io::Result<Secured>>,
+) {
+    // Dropping it ends the handshakes that are under way.
+    let mut handshakes = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = done.closed() => return,
+            Some(_) = handshakes.join_next() => {}
+            Some(Ok(connection)) = connections.next() => {
+                let (credentials, done) = (credentials.clone(), done.clone());
+                handshakes.spawn(shake_hand(connection, credentials, done));
+            }
+            else => return,
+        }
+    }
+}
+
+async fn shake_hand(
+    connection: Connection,
+    credentials: Credentials,
+    done: mpsc::Sender<io::Result<Secured>>,
+) {
+    let peer = connection.peer();
+    match credentials.accept(connection).await {
+        // Err: the listener has stopped.
+        Ok(secured) => drop(done.send(Ok(secured)).await),
+        Err(error) => log::info!("{peer}: no TLS connection: {error}"),
+    }
+}
