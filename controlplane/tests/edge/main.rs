@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
 
 mod bench;
+mod certificates;
+mod config;
+mod hostile;
 mod metrics;
 mod mtls;
 mod operator;

@@ -81,7 +81,10 @@ fn a_check_prints_every_problem_and_is_exit_1_where_there_is_one() {
     };
     let verb = format!("config check {}", path.display());
     let run = ok(Payload::ConfigCheck(check.clone())).run(&verb);
-    assert_eq!((run.exit, run.requests), (1, vec![Request::ConfigCheck(sent)]));
+    assert_eq!(
+        (run.exit, run.requests),
+        (1, vec![Request::ConfigCheck(sent)])
+    );
     let expected = "warning: `audit` has no effect\nt:2:10: must be an integer\nt: and more\n";
     assert_eq!(run.stdout, expected);
 
@@ -103,7 +106,10 @@ fn a_check_prints_every_problem_and_is_exit_1_where_there_is_one() {
 fn without_a_daemon_a_check_says_how_to_check_all_the_same() {
     let (directory, path, _) = file();
     let nowhere = directory.path().join("nobody.sock");
-    let run = finished(&tetherctl(&nowhere, &format!("config check {}", path.display())));
+    let run = finished(&tetherctl(
+        &nowhere,
+        &format!("config check {}", path.display()),
+    ));
     assert_eq!(run.exit, 3);
     let advice = format!("`tetherd --config {} --check`", path.display());
     assert!(run.stderr.contains(&advice), "{}", run.stderr);
@@ -116,7 +122,11 @@ fn without_a_daemon_a_check_says_how_to_check_all_the_same() {
 fn a_file_that_cannot_be_read_is_exit_1_and_nothing_is_asked() {
     let run = Daemon::answering(vec![vec![]]).run("config apply /nowhere/tether.toml");
     assert_eq!((run.exit, run.requests), (1, vec![]));
-    assert!(run.stderr.contains("/nowhere/tether.toml"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("/nowhere/tether.toml"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -128,7 +138,10 @@ fn a_diff_says_what_changes_and_what_refuses_it() {
     };
     let verb = format!("config diff {}", path.display());
     let run = ok(Payload::ConfigDiff(diff)).run(&verb);
-    assert_eq!((run.exit, run.requests), (0, vec![Request::ConfigDiff(sent)]));
+    assert_eq!(
+        (run.exit, run.requests),
+        (0, vec![Request::ConfigDiff(sent)])
+    );
     let refused = "! workers.cores changes only by a restart\n";
     assert_eq!(run.stdout, format!("{CHANGES}{refused}"));
     let run = ok(Payload::ConfigDiff(ConfigDiff::default())).run(&verb);
@@ -146,7 +159,10 @@ fn what_is_applied_says_whether_the_daemons_file_agrees() {
     };
     let verb = format!("config apply {}", path.display());
     let run = ok(Payload::ConfigApplied(applied.clone())).run(&verb);
-    assert_eq!((run.exit, run.requests), (0, vec![Request::ConfigApply(sent)]));
+    assert_eq!(
+        (run.exit, run.requests),
+        (0, vec![Request::ConfigApply(sent)])
+    );
     let expected = format!("{CHANGES}applied: 4 changes, 3 affinities ended\n");
     let advice = run.stdout.strip_prefix(&expected);
     let advice = advice.unwrap_or_else(|| panic!("{}", run.stdout));
