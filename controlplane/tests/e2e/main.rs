@@ -24,6 +24,7 @@ mod operator;
 mod owner;
 mod process;
 mod refusals;
+mod reload;
 mod spread;
 mod testbed;
 mod time;
