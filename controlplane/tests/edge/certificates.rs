@@ -38,17 +38,17 @@ pub(crate) fn dated(authority: &Authority, name: &str, from: i32, to: i32) -> Ow
     let mut params = CertificateParams::new([name.to_owned()]).unwrap();
     params.not_before = date_time_ymd(from, 1, 1);
     params.not_after = date_time_ymd(to, 1, 1);
-    sign(authority, params)
+    sign(authority, &params)
 }
 
 /// One that may serve and may not be a client's.
 pub(crate) fn of_servers_only(authority: &Authority, name: &str) -> Own {
     let mut params = CertificateParams::new([name.to_owned()]).unwrap();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    sign(authority, params)
+    sign(authority, &params)
 }
 
-fn sign(authority: &Authority, params: CertificateParams) -> Own {
+fn sign(authority: &Authority, params: &CertificateParams) -> Own {
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, authority).unwrap();
     Own {
@@ -112,6 +112,16 @@ pub(crate) async fn connect(
     trusted: &Authority,
     own: Option<&Own>,
 ) -> Result<AffinityClient<Channel>, tonic::transport::Error> {
+    let channel = channel(edge, trusted, own).await?;
+    Ok(AffinityClient::new(channel))
+}
+
+/// As [`connect`], for calls of any kind.
+pub(crate) async fn channel(
+    edge: &Edge,
+    trusted: &Authority,
+    own: Option<&Own>,
+) -> Result<Channel, tonic::transport::Error> {
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(trusted.pem()))
         .domain_name(FORWARDER);
@@ -121,5 +131,5 @@ pub(crate) async fn connect(
     };
     let address = format!("https://{}", edge.signals.unwrap());
     let endpoint = Endpoint::from_shared(address).unwrap().tls_config(tls)?;
-    endpoint.connect().await.map(AffinityClient::new)
+    endpoint.connect().await
 }

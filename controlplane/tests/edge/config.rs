@@ -164,19 +164,19 @@ fn a_configuration_may_be_long_and_has_a_limit() {
     const SERVICES: usize = 120;
     const BACKENDS: usize = 80;
     let edge = Edge::whole(BY_ADDRESS, BACKEND);
-    let mut many = BACKEND.to_owned();
-    for service in 1..=SERVICES {
-        let port = 1000 + service;
-        many += &format!(
-            "[[service]]\nname = \"s{service}\"\naddress = \"10.9.0.100\"\nport = {port}\n"
-        );
-        for backend in 1..=BACKENDS {
-            let address = 10 + backend;
-            many += &format!(
-                "[[service.backend]]\nname = \"b{backend}\"\naddress = \"10.9.0.{address}\"\n"
-            );
-        }
-    }
+    let backend = |number: usize| {
+        let address = 10 + number;
+        format!("[[service.backend]]\nname = \"b{number}\"\naddress = \"10.9.0.{address}\"\n")
+    };
+    let backends: String = (1..=BACKENDS).map(backend).collect();
+    let service = |number: usize| {
+        let port = 1000 + number;
+        format!(
+            "[[service]]\nname = \"s{number}\"\naddress = \"10.9.0.100\"\nport = {port}\n{backends}"
+        )
+    };
+    let many: String = (1..=SERVICES).map(service).collect();
+    let many = format!("{BACKEND}{many}");
     let applied = apply(&edge, &many);
     assert_eq!(applied.changes.len(), SERVICES * (1 + BACKENDS));
     assert_eq!(running(&edge).services.len(), SERVICES + 1);
