@@ -88,7 +88,13 @@ pub(crate) enum BackendVerb {
         service: Option<String>,
     },
     /// No new clients but those with an affinity, until it is empty
-    Drain(BackendName),
+    Drain {
+        #[command(flatten)]
+        name: BackendName,
+        /// Come back only when no flow and no affinity is left
+        #[arg(long)]
+        wait: bool,
+    },
     /// No new flows at all; its affinities are suspended
     Disable(BackendName),
     /// Take back drain or disable
@@ -105,9 +111,9 @@ pub(crate) enum BackendVerb {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BackendName {
     /// Name of the service
-    service: String,
+    pub(crate) service: String,
     /// Name of the backend
-    backend: String,
+    pub(crate) backend: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -236,7 +242,7 @@ impl BackendVerb {
             Self::List { service } => Request::BackendList {
                 service: service.clone(),
             },
-            Self::Drain(name) => name.set(AdminState::Drain),
+            Self::Drain { name, .. } => name.set(AdminState::Drain),
             Self::Disable(name) => name.set(AdminState::Disable),
             Self::Enable(name) => name.set(AdminState::Enable),
             Self::Weight { name, weight } => Request::BackendWeight {

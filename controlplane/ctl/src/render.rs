@@ -10,6 +10,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use tether_api::operator::{Entry, Payload};
 
 pub(crate) use rates::rates;
+pub(crate) use services::remaining;
 
 /// Who reads.
 #[derive(Clone, Copy, Debug)]

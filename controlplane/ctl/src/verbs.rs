@@ -1,5 +1,7 @@
 //! One verb: ask, print, exit.
 
+mod drain;
+
 use std::{
     io::{IsTerminal as _, Write},
     process::ExitCode,
@@ -11,7 +13,7 @@ use serde::Serialize;
 use tether_api::operator::{Entry, Payload, Request, Stats};
 
 use crate::{
-    arguments::{AffinityVerb, Arguments, StatsOptions, Verb},
+    arguments::{AffinityVerb, Arguments, BackendVerb, StatsOptions, Verb},
     connection::Connection,
     error::{EXIT_REFUSED, Error},
     rates,
@@ -37,6 +39,9 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode
     match &arguments.verb {
         Verb::Status => session.answer(&Request::Status),
         Verb::Service(verb) => session.answer(&verb.request()),
+        Verb::Backend(verb @ BackendVerb::Drain { name, wait: true }) => {
+            session.drain(&verb.request(), name)
+        }
         Verb::Backend(verb) => session.answer(&verb.request()),
         Verb::Affinity(verb @ AffinityVerb::List(_)) => session.list(&verb.request()),
         Verb::Affinity(verb) => session.answer(&verb.request()),
