@@ -9,5 +9,4 @@ mod hostile;
 mod metrics;
 mod mtls;
 mod operator;
-mod reload;
 mod signals;

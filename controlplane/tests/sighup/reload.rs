@@ -1,7 +1,9 @@
-//! SIGHUP. It goes to the whole process: every edge of this test binary reads its file again.
+//! A file that is read again.
 
-use crate::bench::{BACKEND, BY_ADDRESS, Edge, text};
-use rustix::process::{Signal, getpid, kill_process};
+use crate::{
+    bench::{BACKEND, BY_ADDRESS, Edge, text},
+    hang_up,
+};
 use std::sync::mpsc;
 use tether_controlplane::command::{Command, Reloaded};
 
@@ -19,7 +21,7 @@ fn l2_a_file_without_errors_is_applied_and_one_with_errors_is_not() {
     let weight = |weight: &str| {
         let rest = format!("{BACKEND}\nweight = {weight}");
         std::fs::write(&edge.file, text(&socket, BY_ADDRESS, &rest)).unwrap();
-        kill_process(getpid(), Signal::HUP).unwrap();
+        hang_up();
     };
     weight("\"heavy\"");
     weight("7");
