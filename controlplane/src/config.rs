@@ -120,7 +120,7 @@ pub enum Auth {
     Address,
 }
 
-/// `[control.tls]`: PEM files, read at start.
+/// `[control.tls]`: PEM files, read at start and at every reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// The server's certificate chain.

@@ -88,6 +88,10 @@ impl Listeners {
         self.signals.as_ref()?.address()
     }
 
+    fn credentials(&self) -> Option<signals::Credentials> {
+        self.signals.as_ref()?.credentials()
+    }
+
     /// Where metrics are served; with port 0 in the configuration, the port that was given.
     #[must_use]
     pub fn metrics_address(&self) -> Option<SocketAddr> {
@@ -118,8 +122,7 @@ impl Server {
         let (started, outcome) = std::sync::mpsc::sync_channel(1);
         let commands = Commands::new(queue);
         let (questions, asked) = mpsc::channel(limits::CONFIG_QUESTIONS);
-        let listener = listeners.signals.as_ref();
-        let credentials = listener.and_then(signals::Listener::credentials);
+        let credentials = listeners.credentials();
         let edge = Edge {
             listeners,
             reloader: Reloader::new(config, file, commands.clone(), credentials, asked),
@@ -188,6 +191,7 @@ impl Edge {
         let caught = Caught::new().map_err(StartError::Thread)?;
         let mut tasks = JoinSet::new();
         let (commands, stop) = (&self.commands, || self.stop.subscribe());
+        let credentials = self.listeners.credentials();
         if let Some(listener) = self.listeners.signals.take() {
             let serving = listener.serve(commands.clone(), stop())?;
             tasks.spawn(async move {
@@ -197,7 +201,8 @@ impl Edge {
             });
         }
         if let Some(listener) = self.listeners.metrics.take() {
-            tasks.spawn(metrics::serve(listener, commands.clone(), stop())?);
+            let scraping = metrics::serve(listener, commands.clone(), credentials, stop())?;
+            tasks.spawn(scraping);
         }
         let operators = self.listeners.operator.listen();
         let operators = operators.map_err(StartError::Thread)?;

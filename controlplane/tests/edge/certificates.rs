@@ -79,7 +79,12 @@ impl Files {
     }
 
     pub(crate) fn set_client_ca(&self, authority: &Authority) {
-        std::fs::write(self.path("ca.pem"), authority.pem()).unwrap();
+        self.set_client_cas(&[authority]);
+    }
+
+    pub(crate) fn set_client_cas(&self, authorities: &[&Authority]) {
+        let texts: String = authorities.iter().map(|it| it.pem()).collect();
+        std::fs::write(self.path("ca.pem"), texts).unwrap();
     }
 
     /// The keys of `[control]`.

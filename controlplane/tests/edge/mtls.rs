@@ -86,6 +86,11 @@ async fn p1_new_certificates_are_for_new_connections_and_old_connections_go_on()
     assert!(matches!(apply(&edge), Response::Ok(_)));
     assert!(!start(&edge, &old, Some(&old_own)).await);
     assert!(start(&edge, &new, Some(&old_own)).await);
+    files.set_client_cas(&[&old, &new]);
+    assert!(matches!(apply(&edge), Response::Ok(_)));
+    for own in [&old_own, &new_own] {
+        assert!(start(&edge, &new, Some(own)).await);
+    }
     files.set_client_ca(&new);
     assert!(matches!(apply(&edge), Response::Ok(_)));
     assert!(!start(&edge, &new, Some(&old_own)).await);

@@ -14,11 +14,20 @@ use rustls::{
     },
     server::WebPkiClientVerifier,
 };
-use std::{fmt::Display, io, path::Path, sync::Arc};
+use std::{
+    fmt::Display,
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
@@ -26,9 +35,15 @@ use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 /// HTTP/2 (RFC 9113, section 3.2).
 const ALPN: &[u8] = b"h2";
 
-/// The certificates in force. Clones are of the same ones.
+/// The log has one failed handshake in so long.
+const TOLD: Duration = Duration::from_secs(1);
+
+/// The certificates in force, and how many handshakes have failed. Clones are of the same ones.
 #[derive(Clone, Debug)]
-pub(crate) struct Credentials(watch::Sender<Arc<ServerConfig>>);
+pub(crate) struct Credentials {
+    in_force: watch::Sender<Arc<ServerConfig>>,
+    failed: Arc<AtomicU64>,
+}
 
 /// A connection whose handshake is done.
 pub(super) type Secured = Awaited<TlsStream<Connection>>;
@@ -101,16 +116,24 @@ fn wrong(key: &'static str, path: &Path, reason: &dyn Display) -> StartError {
 
 impl Credentials {
     pub(super) fn new(config: Arc<ServerConfig>) -> Self {
-        Self(watch::Sender::new(config))
+        Self {
+            in_force: watch::Sender::new(config),
+            failed: Arc::default(),
+        }
     }
 
     /// From now on handshakes use these.
     pub(crate) fn replace(&self, config: Arc<ServerConfig>) {
-        self.0.send_replace(config);
+        self.in_force.send_replace(config);
+    }
+
+    /// How many handshakes have failed since the start (contract rule P5).
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
     }
 
     async fn accept(self, connection: Connection) -> io::Result<Secured> {
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.0.borrow()));
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.in_force.borrow()));
         let accepted = timeout(limits::HANDSHAKE, acceptor.accept(connection)).await;
         let stream = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         Ok(Awaited::new(stream))
@@ -133,12 +156,17 @@ async fn shake_hands(
     credentials: Credentials,
     done: mpsc::Sender<io::Result<Secured>>,
 ) {
+    let mut failures = Failures::of(&credentials);
     // Dropping it ends the handshakes that are under way.
-    let mut handshakes = JoinSet::new();
+    let mut handshakes: JoinSet<Result<(), String>> = JoinSet::new();
     loop {
         tokio::select! {
             () = done.closed() => return,
-            Some(_) = handshakes.join_next() => {}
+            Some(done) = handshakes.join_next() => {
+                if let Ok(Err(failure)) = done {
+                    failures.tell(&failure);
+                }
+            }
             Some(Ok(connection)) = connections.next() => {
                 let (credentials, done) = (credentials.clone(), done.clone());
                 handshakes.spawn(shake_hand(connection, credentials, done));
@@ -152,11 +180,42 @@ async fn shake_hand(
     connection: Connection,
     credentials: Credentials,
     done: mpsc::Sender<io::Result<Secured>>,
-) {
+) -> Result<(), String> {
     let peer = connection.peer();
-    match credentials.accept(connection).await {
-        // Err: the listener has stopped.
-        Ok(secured) => drop(done.send(Ok(secured)).await),
-        Err(error) => log::info!("{peer}: no TLS connection: {error}"),
+    let accepted = credentials.accept(connection).await;
+    let secured = accepted.map_err(|error| format!("{peer}: the TLS handshake failed: {error}"))?;
+    // Err: the listener has stopped.
+    let _ = done.send(Ok(secured)).await;
+    Ok(())
+}
+
+/// Handshakes that have failed: each is counted, and now and then one is told.
+#[derive(Debug)]
+struct Failures {
+    counted: Arc<AtomicU64>,
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Failures {
+    fn of(credentials: &Credentials) -> Self {
+        Self {
+            counted: Arc::clone(&credentials.failed),
+            told: None,
+            untold: 0,
+        }
+    }
+
+    fn tell(&mut self, failure: &str) {
+        self.counted.fetch_add(1, Ordering::Relaxed);
+        if self.told.is_some_and(|told| told.elapsed() < TOLD) {
+            self.untold += 1;
+            return;
+        }
+        match std::mem::take(&mut self.untold) {
+            0 => log::info!("{failure}"),
+            more => log::info!("{failure}; before it {more} others failed"),
+        }
+        self.told = Some(Instant::now());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{HELD, Scene, start};
 use crate::certificates::{Own, authority, certificate, connect, dated, of_servers_only};
+use crate::metrics::get;
 use tether_api::v1::{EndRequest, ExtendRequest, OutcomeCode, SignalBatch, StartRequest, signal};
 
 /// Whether the forwarder hears anything of who has this certificate, if any.
@@ -32,6 +33,13 @@ async fn p1_nobody_is_heard_without_a_valid_certificate_of_the_authority() {
     }
     let good = scene.good.clone();
     assert!(is_heard(&scene, Some(&good)).await);
+    // P5: each was counted, as often as it tried.
+    let (_, page) = tokio::task::block_in_place(|| get(&scene.edge, "/metrics"));
+    let (_, counted) = page
+        .split_once("\ntether_tls_handshakes_failed_total ")
+        .unwrap();
+    let counted: u64 = counted.lines().next().unwrap().parse().unwrap();
+    assert!(counted >= 5, "{counted}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
