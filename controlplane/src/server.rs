@@ -18,7 +18,7 @@ mod error;
 mod limits;
 mod metrics;
 mod operator;
-mod prelude;
+mod preface;
 mod reload;
 mod signals;
 
@@ -72,6 +72,9 @@ impl Listeners {
     /// What cannot be bound, with what to do about it.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
         let control = &config.control;
+        if let Some(warning) = signals::credentials_warning(config) {
+            log::warn!("{warning}");
+        }
         let signals = control.signal.as_ref().map(signals::Listener::bind);
         let metrics = control.metrics;
         let metrics = metrics.map(|address| error::bind("control.metrics", address));

@@ -10,12 +10,13 @@ mod answer;
 
 use super::{
     Commands,
-    signals::{Credentials, read_credentials},
+    signals::{Credentials, credentials_warning, read_credentials},
 };
 use crate::{
     command::{Command, Comparison, Reloaded},
     config::{Config, Problems},
     health::Prober,
+    publish,
 };
 use rustls::ServerConfig;
 use std::{convert::Infallible, path::PathBuf, sync::Arc};
@@ -59,6 +60,8 @@ pub(super) enum Question {
 struct Candidate {
     config: Config,
     certificates: Option<Arc<ServerConfig>>,
+    /// What is not wrong, and perhaps not meant.
+    warnings: Vec<String>,
 }
 
 impl Question {
@@ -130,6 +133,9 @@ impl Reloader {
         let config = Box::new(candidate.config.clone());
         let reloaded = self.ask(|reply| Command::Reload { config, reply });
         let reloaded = reloaded.await??;
+        for warning in &candidate.warnings {
+            log::warn!("{warning}");
+        }
         if let (Some(in_force), Some(new)) = (&self.credentials, candidate.certificates) {
             in_force.replace(new);
         }
@@ -164,9 +170,12 @@ async fn read(
     let read = tokio::task::spawn_blocking(move || {
         let config = config().map_err(|problems| problems.lines())?;
         let certificates = read_credentials(&config).map_err(|error| vec![error.to_string()])?;
+        let warnings = publish::without_effect(&config).into_iter();
+        let warnings = warnings.chain(credentials_warning(&config)).collect();
         Ok(Candidate {
             config,
             certificates,
+            warnings,
         })
     });
     let panicked = |panic: tokio::task::JoinError| Err(vec![panic.to_string()]);

@@ -10,7 +10,7 @@ mod session;
 mod tls;
 
 pub(super) use listener::Listener;
-pub(super) use tls::{Credentials, read as read_credentials};
+pub(super) use tls::{Credentials, read as read_credentials, warning as credentials_warning};
 
 use super::{
     commands::{Commands, Refused},

@@ -263,7 +263,7 @@ fn b3_a_drain_is_complete_when_no_flow_and_no_affinity_is_left() {
         let text = bed.setup.toml(bed.daemon.directory());
         let text = text.replace(
             "forward = \"dsr\"",
-            "forward = \"dsr\"\nflow_timeout = \"1s\"",
+            "forward = \"dsr\"\nflow_timeout = \"3s\"",
         );
         let path = bed.daemon.directory().join("short.toml");
         std::fs::write(&path, text).unwrap();

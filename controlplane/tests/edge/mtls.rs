@@ -7,11 +7,11 @@ use crate::{
 };
 use std::sync::mpsc;
 use tether_api::{
-    operator::{ConfigFile, Request, Response},
+    operator::{ConfigFile, Payload, Request, Response},
     v1::{StartRequest, affinity_client::AffinityClient},
 };
 use tether_controlplane::{
-    command::{Command, Reloaded},
+    command::{Command, Comparison, Reloaded},
     signal::Identity,
 };
 use tonic::transport::Channel;
@@ -57,17 +57,21 @@ async fn p1_the_sender_is_the_name_in_its_certificate() {
 fn reloading(command: Command) {
     match command {
         Command::Reload { reply, .. } => reply.send(Ok(Reloaded::default())).unwrap(),
+        Command::Compare { reply, .. } => reply.send(Comparison::default()).unwrap(),
         command => decide(command),
     }
 }
 
-/// Has the daemon take over the configuration that it has, with the certificates as they are now.
-fn apply(edge: &Edge) -> Response {
-    let file = ConfigFile {
+/// The configuration that the daemon has, whose certificates are read again.
+fn again(edge: &Edge) -> ConfigFile {
+    ConfigFile {
         name: "again".into(),
         text: std::fs::read_to_string(&edge.file).unwrap(),
-    };
-    Operator::of(edge).ask(&Request::ConfigApply(file))
+    }
+}
+
+fn apply(edge: &Edge) -> Response {
+    Operator::of(edge).ask(&Request::ConfigApply(again(edge)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -152,11 +156,19 @@ async fn p1_certificates_that_the_control_thread_does_not_want_are_not_used() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn p1_the_certificates_of_a_server_are_not_checked_for_their_date_but_by_clients() {
+async fn a_server_certificate_out_of_date_is_warned_of_and_refused_by_clients() {
     let authority = authority();
     let files = Files::of(&authority);
     let edge = edge(&files, reloading);
-    files.set_server(&dated(&authority, FORWARDER, 2001, 2002));
+    for (from, to, warnings) in [(2020, 2120, 0), (2001, 2002, 1), (2101, 2102, 1)] {
+        files.set_server(&dated(&authority, FORWARDER, from, to));
+        let asked = Operator::of(&edge).ask(&Request::ConfigCheck(again(&edge)));
+        let Response::Ok(Payload::ConfigCheck(check)) = asked else {
+            panic!("{asked:?}");
+        };
+        assert!(check.ok, "{check:?}");
+        assert_eq!(check.warnings.len(), warnings, "{check:?}");
+    }
     assert!(matches!(apply(&edge), Response::Ok(_)));
     let own = certificate(&authority, "shop-1");
     assert!(!start(&edge, &authority, Some(&own)).await);

@@ -4,7 +4,6 @@ use super::{Asked, Candidate, Question, Reasons, Reloader, read};
 use crate::{
     command::Reloaded,
     config::{Config, diff::Diff},
-    publish,
 };
 use tether_api::operator::{
     ConfigApplied, ConfigCheck, ConfigDiff, ConfigFile, ConfigText, Failure, Payload, Response,
@@ -30,7 +29,7 @@ impl Reloader {
 
     async fn check(&self, file: ConfigFile) -> ConfigCheck {
         let read = parse(file).await;
-        let warnings = read.as_ref().map(|it| publish::without_effect(&it.config));
+        let warnings = read.as_ref().map(|it| it.warnings.clone());
         let warnings = warnings.unwrap_or_default();
         let compared = match read {
             Ok(candidate) => self.compare(candidate.config).await,

@@ -8,7 +8,7 @@ use crate::{
         commands::Commands,
         error::{self, StartError},
         limits,
-        prelude::Awaited,
+        preface::Awaited,
         stopped,
     },
 };

@@ -4,7 +4,7 @@
 //! authority was withdrawn: their key was proven by the rules of their time. No session is resumed
 //! across a change, because each reading has a session store of its own.
 
-use super::super::{accept::Connection, error::StartError, limits, prelude::Awaited};
+use super::super::{accept::Connection, error::StartError, limits, preface::Awaited};
 use crate::config::{Auth, Config, Tls};
 use rustls::{
     RootCertStore, ServerConfig,
@@ -31,6 +31,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 /// HTTP/2 (RFC 9113, section 3.2).
 const ALPN: &[u8] = b"h2";
@@ -58,6 +59,23 @@ pub(crate) fn read(config: &Config) -> Result<Option<Arc<ServerConfig>>, StartEr
         Some(Auth::Mtls(tls)) => read_files(tls).map(Some),
         Some(Auth::Address) | None => Ok(None),
     }
+}
+
+/// What is wrong with the server's certificate in the eyes of its clients: its dates. The forwarder
+/// uses it all the same, for its own clock may be the one that is wrong.
+pub(crate) fn warning(config: &Config) -> Option<String> {
+    let Auth::Mtls(tls) = &config.control.signal.as_ref()?.auth else {
+        return None;
+    };
+    let chain = certificates("certificate", &tls.certificate).ok()?;
+    let (_, own) = X509Certificate::from_der(chain.first()?).ok()?;
+    let validity = own.validity();
+    (!validity.is_valid()).then(|| {
+        format!(
+            "control.tls.certificate = {:?} is valid from {} to {} and not now: clients will refuse it",
+            tls.certificate, validity.not_before, validity.not_after
+        )
+    })
 }
 
 /// A server that only clients with a certificate of the authority get a word with.
