@@ -15,7 +15,9 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use std::{
+    collections::VecDeque,
     fmt::Display,
+    future::Future,
     io,
     path::Path,
     sync::{
@@ -26,7 +28,7 @@ use std::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{AbortHandle, JoinError, JoinSet},
     time::{Instant, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -72,8 +74,10 @@ pub(crate) fn warning(config: &Config) -> Option<String> {
     let validity = own.validity();
     (!validity.is_valid()).then(|| {
         format!(
-            "control.tls.certificate = {:?} is valid from {} to {} and not now: clients will refuse it",
-            tls.certificate, validity.not_before, validity.not_after
+            "control.tls.certificate = \"{}\" is valid from {} to {} and not now: clients will refuse it",
+            tls.certificate.display(),
+            validity.not_before,
+            validity.not_after
         )
     })
 }
@@ -175,22 +179,57 @@ async fn shake_hands(
     done: mpsc::Sender<io::Result<Secured>>,
 ) {
     let mut failures = Failures::of(&credentials);
-    // Dropping it ends the handshakes that are under way.
-    let mut handshakes: JoinSet<Result<(), String>> = JoinSet::new();
+    let mut handshakes = Handshakes::default();
     loop {
         tokio::select! {
             () = done.closed() => return,
-            Some(done) = handshakes.join_next() => {
-                if let Ok(Err(failure)) = done {
+            Some(ended) = handshakes.tasks.join_next() => {
+                if let Some(failure) = failure(ended) {
                     failures.tell(&failure);
                 }
             }
             Some(Ok(connection)) = connections.next() => {
                 let (credentials, done) = (credentials.clone(), done.clone());
-                handshakes.spawn(shake_hand(connection, credentials, done));
+                handshakes.begin(shake_hand(connection, credentials, done));
             }
             else => return,
         }
+    }
+}
+
+/// The handshakes that are under way. Dropping them ends them.
+#[derive(Debug, Default)]
+struct Handshakes {
+    tasks: JoinSet<Result<(), String>>,
+    /// The oldest first, some of which have ended.
+    ages: VecDeque<AbortHandle>,
+}
+
+impl Handshakes {
+    fn begin(&mut self, handshake: impl Future<Output = Result<(), String>> + Send + 'static) {
+        if self.ages.len() >= limits::HANDSHAKES {
+            self.ages.retain(|it| !it.is_finished());
+        }
+        if self.ages.len() >= limits::HANDSHAKES
+            && let Some(oldest) = self.ages.pop_front()
+        {
+            oldest.abort();
+        }
+        self.ages.push_back(self.tasks.spawn(handshake));
+    }
+}
+
+/// Why a handshake has come to nothing.
+fn failure(ended: Result<Result<(), String>, JoinError>) -> Option<String> {
+    match ended {
+        Ok(done) => done.err(),
+        Err(error) if error.is_cancelled() => {
+            let many = limits::HANDSHAKES;
+            Some(format!(
+                "a TLS handshake gave way to a later one: {many} are under way"
+            ))
+        }
+        Err(panic) => Some(panic.to_string()),
     }
 }
 

@@ -163,3 +163,15 @@ async fn s10_who_asks_and_never_reads_stops_nobody_else() {
     client.start(start("10.6.0.1")).await.unwrap();
     assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
 }
+
+/// As many as there are places: those who have proven nothing make room for who comes later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s10_silent_connections_do_not_use_up_all_places() {
+    let mut scene = Scene::new().await;
+    let mut silent = Vec::new();
+    for _ in 0..4096 {
+        silent.push(dial(&scene.edge).await);
+    }
+    scene.is_well().await;
+    drop(silent);
+}
