@@ -7,6 +7,7 @@ use std::{
     thread,
 };
 
+use rustix::process::Signal;
 use tether_api::operator::{Affinity, ConfigApplied, ConfigDiff, Stats};
 use tether_client::Options;
 
@@ -197,4 +198,67 @@ fn l2_a_hundred_reloads_under_traffic_harm_nobody_they_do_not_concern() {
 
 fn assert_sticks_once(bed: &Testbed<'_>) {
     assert_eq!(bed.client(BOUND).reach(SHOP), OWNER);
+}
+
+/// What `tetherctl config` says of a text, with its exit code.
+fn config(bed: &Testbed<'_>, verb: &str, text: &str) -> (Option<i32>, String) {
+    let path = bed.daemon.directory().join("other.toml");
+    fs::write(&path, text).unwrap();
+    let output = bed
+        .daemon
+        .run_ctl(&["config", verb, path.to_str().unwrap()]);
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn l2_what_is_shown_is_taken_over_and_what_is_wrong_is_not() {
+    testbed::run(Setup::new().health(), |bed| {
+        let shown = bed.daemon.run_ctl(&["config", "show"]).stdout;
+        let shown = String::from_utf8(shown).unwrap();
+        let (exit, said) = config(bed, "check", &shown);
+        assert_eq!(exit, Some(0), "{said}");
+        assert_eq!(
+            config(bed, "diff", &shown),
+            (Some(0), "no changes\n".into())
+        );
+
+        let heavier = shown.replacen("weight = 1", "weight = 9", 1);
+        let change = "~ service shop backend server-1: weight 1 -> 9\n";
+        assert_eq!(config(bed, "diff", &heavier), (Some(0), change.into()));
+        let wrong = heavier.replacen("rise = 1", "rise = \"one\"", 1);
+        for verb in ["check", "diff", "apply"] {
+            let (exit, said) = config(bed, verb, &wrong);
+            assert_eq!(exit, Some(1), "{said}");
+            assert!(said.contains("other.toml:"), "{said}");
+        }
+        let (exit, said) = config(
+            bed,
+            "apply",
+            &heavier.replacen("flows = 65536", "flows = 2048", 1),
+        );
+        assert_eq!(exit, Some(1), "{said}");
+        assert!(
+            said.contains("workers.flows changes only by a restart"),
+            "{said}"
+        );
+        assert_eq!(
+            config(bed, "diff", &heavier).1,
+            change,
+            "nothing was changed"
+        );
+
+        let (exit, said) = config(bed, "apply", &heavier);
+        assert_eq!(exit, Some(0), "{said}");
+        assert!(said.contains("says something else"), "{said}");
+        bed.daemon.reload(&heavier);
+        bed.daemon.wait_for_log("tether.toml is applied: 0 changes");
+        assert!(config(bed, "apply", &heavier).1.contains("says the same"));
+
+        bed.daemon.signal(Signal::TERM);
+        bed.daemon.ended(SOON);
+        let (exit, said) = config(bed, "check", &heavier);
+        assert_eq!(exit, Some(3), "{said}");
+        assert!(said.contains("--check"), "{said}");
+    });
 }

@@ -191,3 +191,16 @@ fn what_runs_is_shown_as_a_file_would_say_it() {
     assert_eq!((run.exit, run.stdout.as_str()), (0, TEXT));
     assert_eq!(run.requests, [Request::ConfigShow]);
 }
+
+#[test]
+fn a_dash_is_standard_input() {
+    let run = ok(Payload::ConfigDiff(ConfigDiff::default())).run("config diff -");
+    let nothing = ConfigFile {
+        name: "standard input".into(),
+        text: String::new(),
+    };
+    assert_eq!(
+        (run.exit, run.requests),
+        (0, vec![Request::ConfigDiff(nothing)])
+    );
+}
