@@ -5,7 +5,10 @@ use crate::{
     signal::{Identity, Outcome, Signal},
 };
 use std::{sync::Arc, time::Instant};
-use tether_api::{operator, v1};
+use tether_api::{
+    operator::{self, ConfigChange},
+    v1,
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// One thing for the control thread to do in its next turn.
@@ -74,8 +77,20 @@ pub enum Command {
         /// Whether it is up.
         up: bool,
     },
-    /// Apply a checked configuration (SIGHUP).
-    Reload(Box<Config>),
+    /// Say what a checked configuration would change; nothing changes.
+    Compare {
+        /// The configuration.
+        config: Box<Config>,
+        /// What it would change, and what keeps it from being taken over.
+        reply: oneshot::Sender<Comparison>,
+    },
+    /// Take over a checked configuration, whole or not at all (contract rule L2).
+    Reload {
+        /// The configuration.
+        config: Box<Config>,
+        /// Sent once every worker forwards by it, or with every reason why none will.
+        reply: oneshot::Sender<Result<Reloaded, Vec<String>>>,
+    },
     /// Tell the counters for the metrics page.
     Metrics(oneshot::Sender<String>),
     /// Stop.
@@ -142,4 +157,22 @@ pub enum Told {
         /// This life of the table (contract rule L3).
         epoch: u64,
     },
+}
+
+/// The answer to a comparison.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// What it would change.
+    pub changes: Vec<ConfigChange>,
+    /// Every reason why it would not be taken over; empty: it would.
+    pub refused: Vec<String>,
+}
+
+/// The answer to a reload that was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What has changed.
+    pub changes: Vec<ConfigChange>,
+    /// How many affinities of removed backends have ended.
+    pub ended: usize,
 }

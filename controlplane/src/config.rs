@@ -21,6 +21,7 @@ mod table;
 mod validate;
 mod value;
 mod words;
+mod write;
 
 pub use problem::Problems;
 pub use words::{Forward, Idle, OnBackendDown, OnConflict, Protocol, Refresh, Scheduler};
@@ -134,7 +135,7 @@ pub enum Auth {
     Address,
 }
 
-/// `[control.tls]`: PEM files, read at start.
+/// `[control.tls]`: PEM files, read at start and at every reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// The server's certificate chain.

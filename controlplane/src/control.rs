@@ -9,6 +9,7 @@
 
 mod answer;
 mod audit;
+mod compare;
 mod inquiry;
 mod listing;
 mod lives;
@@ -32,7 +33,7 @@ pub(crate) use watch::Watchers;
 
 use crate::{
     audit::Audit,
-    command::{Command, Outcomes},
+    command::{Command, Outcomes, Reloaded},
     config::Config,
     expiry::Wheel,
     master::{Event, Master, State},
@@ -94,11 +95,18 @@ pub struct Control {
     is_stopping: bool,
 }
 
-/// Outcomes that go out once they hold.
-struct Reply {
-    to: oneshot::Sender<Outcomes>,
-    outcomes: Outcomes,
-    queued: Instant,
+/// What somebody waits for, who is told once this turn's changes are published.
+#[derive(Debug)]
+enum Reply {
+    Outcomes {
+        to: oneshot::Sender<Outcomes>,
+        outcomes: Outcomes,
+        queued: Instant,
+    },
+    Reload(
+        oneshot::Sender<Result<Reloaded, Vec<String>>>,
+        Result<Reloaded, Vec<String>>,
+    ),
 }
 
 impl Control {
@@ -160,7 +168,7 @@ impl Control {
                 reply,
             } => {
                 let outcomes = self.decide_all(&identity, signals, now);
-                self.replies.push(Reply {
+                self.replies.push(Reply::Outcomes {
                     to: reply,
                     outcomes,
                     queued,
@@ -197,7 +205,11 @@ impl Control {
                 backend,
                 up,
             } => self.hear_of_health(&service, &backend, up),
-            Command::Reload(config) => self.reload(*config),
+            Command::Compare { config, reply } => drop(reply.send(self.compare(&config))),
+            Command::Reload { config, reply } => {
+                let reloaded = self.reload(*config);
+                self.replies.push(Reply::Reload(reply, reloaded));
+            }
             Command::Metrics(reply) => drop(reply.send(metrics::page(self, now))),
             Command::Stop => self.is_stopping = true,
         }
@@ -222,17 +234,21 @@ impl Control {
 
     fn reply(&mut self) {
         let effective = Instant::now();
-        for Reply {
-            to,
-            outcomes,
-            queued,
-        } in self.replies.drain(..)
-        {
-            let signals = u64::try_from(outcomes.outcomes.len()).unwrap_or(u64::MAX);
-            self.effects
-                .count(effective.duration_since(queued), signals);
-            // A sender that has gone has no use for the outcomes; what they say holds all the same.
-            let _ = to.send(outcomes);
+        for reply in self.replies.drain(..) {
+            // Whoever has gone has no use for the answer; what it says holds all the same.
+            match reply {
+                Reply::Outcomes {
+                    to,
+                    outcomes,
+                    queued,
+                } => {
+                    let signals = u64::try_from(outcomes.outcomes.len()).unwrap_or(u64::MAX);
+                    self.effects
+                        .count(effective.duration_since(queued), signals);
+                    drop(to.send(outcomes));
+                }
+                Reply::Reload(to, reloaded) => drop(to.send(reloaded)),
+            }
         }
     }
 
@@ -295,7 +311,8 @@ fn count(command: &Command) -> usize {
         | Command::Watch { .. }
         | Command::Operator { .. }
         | Command::Health { .. }
-        | Command::Reload(_)
+        | Command::Compare { .. }
+        | Command::Reload { .. }
         | Command::Metrics(_)
         | Command::Stop => 0,
     }

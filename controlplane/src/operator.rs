@@ -54,6 +54,12 @@ fn begin(
 ) -> Result<Answer, Refused> {
     let lines = lines.clone();
     let payload = match request {
+        Request::ConfigCheck(_)
+        | Request::ConfigDiff(_)
+        | Request::ConfigApply(_)
+        | Request::ConfigShow => {
+            return Err(("the edge answers for the configuration".to_owned(), None));
+        }
         Request::AffinityList(filter) => return scan(control, &filter, Act::Tell(lines, 0)),
         Request::AffinityCount(filter) => {
             let nothing = AffinityCount::default();

@@ -14,12 +14,17 @@
 //! error line. The payloads are what `tetherctl --json` prints, so their names are a promise.
 //! Durations are milliseconds; addresses are text; `null` stands for "there is none".
 
+mod config;
 mod event;
 mod request;
 mod response;
 mod rows;
 mod traffic;
 
+pub use config::{
+    ChangeKind, ConfigApplied, ConfigChange, ConfigCheck, ConfigDiff, ConfigFile, ConfigText,
+    FieldChange,
+};
 pub use event::{Event, EventKind, WatchFilter, Watching};
 pub use request::{AffinityFilter, AffinityKey, ExplainPacket, FlowFilter, Request, StartAffinity};
 pub use response::{End, Entry, Failure, Payload, Response};
@@ -37,6 +42,13 @@ pub const DEFAULT_SOCKET: &str = "/run/tether/operator.sock";
 
 /// Longest request line, in bytes; the daemon answers a longer one with an error and hangs up.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest line of a request that carries a configuration, in bytes. Such a line begins with
+/// [`CONFIG_REQUEST`], so that the daemon knows it before it is whole.
+pub const CONFIG_REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How the line of a long request begins.
+pub const CONFIG_REQUEST: &str = "{\"verb\":\"config_";
 
 #[cfg(test)]
 mod tests {

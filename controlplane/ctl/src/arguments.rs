@@ -5,6 +5,7 @@
     reason = "doc comments of arguments are the help text as it is shown"
 )]
 
+mod config;
 mod traffic;
 
 use std::{path::PathBuf, time::Duration};
@@ -19,6 +20,7 @@ use tether_api::{
     },
 };
 
+pub(crate) use config::ConfigVerb;
 pub(crate) use traffic::{Explain, FlowVerb, StatsOptions};
 
 /// Look at and steer a running tetherd.
@@ -57,6 +59,9 @@ pub(crate) enum Verb {
     Flow(FlowVerb),
     /// Counters per worker and port; rates with --interval
     Stats(StatsOptions),
+    /// The configuration: check, compare, apply or show it
+    #[command(subcommand)]
+    Config(ConfigVerb),
     /// Print a completion script, e.g. for /etc/bash_completion.d
     Completions {
         /// The shell that it is for
@@ -83,7 +88,13 @@ pub(crate) enum BackendVerb {
         service: Option<String>,
     },
     /// No new clients but those with an affinity, until it is empty
-    Drain(BackendName),
+    Drain {
+        #[command(flatten)]
+        name: BackendName,
+        /// Come back only when no flow and no affinity is left
+        #[arg(long)]
+        wait: bool,
+    },
     /// No new flows at all; its affinities are suspended
     Disable(BackendName),
     /// Take back drain or disable
@@ -100,9 +111,9 @@ pub(crate) enum BackendVerb {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BackendName {
     /// Name of the service
-    service: String,
+    pub(crate) service: String,
     /// Name of the backend
-    backend: String,
+    pub(crate) backend: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -240,7 +251,7 @@ impl BackendVerb {
             Self::List { service } => Request::BackendList {
                 service: service.clone(),
             },
-            Self::Drain(name) => name.set(AdminState::Drain),
+            Self::Drain { name, .. } => name.set(AdminState::Drain),
             Self::Disable(name) => name.set(AdminState::Disable),
             Self::Enable(name) => name.set(AdminState::Enable),
             Self::Weight { name, weight } => Request::BackendWeight {

@@ -1,6 +1,7 @@
 //! Answers as people read them: tables, with colour and the terminal's width only on a terminal.
 
 mod affinities;
+mod config;
 mod events;
 mod forwarder;
 mod rates;
@@ -11,6 +12,7 @@ use tether_api::operator::{Entry, Payload};
 
 pub(crate) use events::event;
 pub(crate) use rates::rates;
+pub(crate) use services::remaining;
 
 /// Who reads.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,10 @@ pub(crate) fn payload(payload: &Payload, style: Style) -> String {
         Payload::AffinitySwitch(switch) => affinities::switch(switch, style),
         Payload::Watching(_) => String::new(),
         Payload::Explanation(explanation) => services::explanation(explanation),
+        Payload::ConfigCheck(check) => config::check(check),
+        Payload::ConfigDiff(diff) => config::diff(diff),
+        Payload::ConfigApplied(applied) => config::applied(applied),
+        Payload::Config(running) => running.text.clone(),
     }
 }
 

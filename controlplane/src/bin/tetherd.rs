@@ -1,6 +1,7 @@
 //! `tetherd`: arguments → configuration → ports → control and workers → the end.
 
 use clap::Parser;
+use sd_notify::NotifyState;
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::{path::PathBuf, process::ExitCode};
@@ -87,13 +88,22 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let team = crew.start(seats, clock, &queue)?;
     let server = Server::start(listeners, config, file, queue)?;
     log::info!("ready");
+    tell_systemd(NotifyState::Ready);
     control.run(&commands);
+    tell_systemd(NotifyState::Stopping);
     // Whoever still waits for an answer learns that there will be none.
     drop(commands);
     server.stop();
     team.join()?;
     log::info!("stopped");
     Ok(())
+}
+
+/// Says it to whoever has started this, where that is systemd and the unit is `Type=notify`.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        log::debug!("systemd is not told: {error}");
+    }
 }
 
 /// What is wrong, and on the last line what to do.

@@ -16,7 +16,7 @@ mod watch;
 
 use super::Control;
 use crate::{
-    command::Command,
+    command::{Command, Reloaded},
     config::Config,
     ports::{PortView, Ports},
     signal::{Asked, Destination, Identity, Operation, Outcome, Signal},
@@ -283,8 +283,18 @@ impl Bench {
         }]);
     }
 
-    fn reload(&mut self, text: &str) {
-        self.turn(vec![Command::Reload(Box::new(parse(text)))]);
+    /// What comes of a reload, in the same turn.
+    fn try_reload(&mut self, text: &str) -> Result<Reloaded, Vec<String>> {
+        let (reply, mut reloaded) = oneshot::channel();
+        let config = Box::new(parse(text));
+        self.turn(vec![Command::Reload { config, reply }]);
+        reloaded.try_recv().expect("an answer in the same turn")
+    }
+
+    #[track_caller]
+    fn reload(&mut self, text: &str) -> Reloaded {
+        let reloaded = self.try_reload(text);
+        reloaded.unwrap_or_else(|reasons| panic!("{reasons:?}"))
     }
 
     /// As many affinities everywhere: records, counts, cells.

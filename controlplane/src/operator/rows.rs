@@ -6,7 +6,7 @@ use crate::{
     signal::Outcome,
 };
 use tether_api::{
-    operator::{self, AffinityState, SignalOutcome},
+    operator::{self, AdminState, AffinityState, SignalOutcome},
     v1::{AffinityEntry, affinity_entry::State},
 };
 use tether_dataplane::{
@@ -45,6 +45,8 @@ pub(crate) fn backend(
     service: &Service,
     backend: &Backend,
 ) -> operator::Backend {
+    let flows = control.writer.backend_flows(backend.id);
+    let affinities = control.master.records.owned_count(backend.id).into();
     operator::Backend {
         service: service.settings.name.clone(),
         name: backend.name().to_owned(),
@@ -57,8 +59,9 @@ pub(crate) fn backend(
             BackendState::Disabled => operator::BackendState::Disabled,
             BackendState::Down => operator::BackendState::Down,
         },
-        flows: control.writer.backend_flows(backend.id),
-        affinities: control.master.records.owned_count(backend.id).into(),
+        flows,
+        affinities,
+        drained: backend.admin != AdminState::Enable && (flows, affinities) == (0, 0),
     }
 }
 

@@ -8,8 +8,10 @@ mod peer;
 mod read;
 mod reply;
 mod session;
+mod tls;
 
 pub(super) use listener::Listener;
+pub(super) use tls::{Credentials, read as read_credentials, warning as credentials_warning};
 
 use super::{
     commands::{Commands, Refused},

@@ -25,6 +25,7 @@ mod owner;
 mod process;
 mod python;
 mod refusals;
+mod reload;
 mod rules;
 mod spread;
 mod testbed;

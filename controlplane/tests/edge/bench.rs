@@ -35,6 +35,25 @@ pub(crate) struct Edge {
     _directory: tempfile::TempDir,
 }
 
+/// The port of [`text`].
+struct OnePort;
+
+impl Ports for OnePort {
+    fn view(&self) -> Vec<PortView> {
+        vec![PortView {
+            device: "0000:03:00.0".to_owned(),
+            driver: "none".to_owned(),
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+            link_up: true,
+            counters: PortCounters::default(),
+        }]
+    }
+
+    fn cycles_per_second(&self) -> u64 {
+        1_000_000_000
+    }
+}
+
 /// A configuration with `[control]` and the rest as given.
 pub(crate) fn text(socket: &str, control: &str, rest: &str) -> String {
     format!(
@@ -149,25 +168,6 @@ impl Drop for Edge {
             ended.is_ok() || thread::panicking(),
             "the control thread of the test has failed"
         );
-    }
-}
-
-/// The port of [`text`].
-struct OnePort;
-
-impl Ports for OnePort {
-    fn view(&self) -> Vec<PortView> {
-        vec![PortView {
-            device: "0000:03:00.0".to_owned(),
-            driver: "none".to_owned(),
-            mac: Mac([2, 0, 0, 0, 0, 1]),
-            link_up: true,
-            counters: PortCounters::default(),
-        }]
-    }
-
-    fn cycles_per_second(&self) -> u64 {
-        1_000_000_000
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     bench::{BY_ADDRESS, Edge},
-    mtls,
+    certificates::{Files, authority, certificate, connect},
 };
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -98,13 +98,12 @@ async fn s8_backends_of_two_addresses_see_their_own_only() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn s8_backends_of_two_certificates_see_their_own_only() {
-    let files = tempfile::tempdir().unwrap();
-    let authority = mtls::authority();
-    let edge = Edge::real(&mtls::keys(files.path(), &authority), BACKENDS);
+    let authority = authority();
+    let files = Files::of(&authority);
+    let edge = Edge::real(&files.keys(), BACKENDS);
     let client = async |name: &str| {
-        let own = mtls::certificate(&authority, name);
-        let endpoint = mtls::endpoint(&edge, &authority, Some(own));
-        AffinityClient::new(endpoint.connect().await.unwrap())
+        let own = certificate(&authority, name);
+        connect(&edge, &authority, Some(&own)).await.unwrap()
     };
     let (mut one, mut two) = (client("shop-1").await, client("shop-2").await);
     assert_apart(&mut one, &mut two).await;

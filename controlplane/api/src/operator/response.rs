@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    config::{ConfigApplied, ConfigCheck, ConfigDiff, ConfigText},
     event::{Event, Watching},
     rows::{
         Affinity, AffinityCount, AffinitySwitch, Backend, Explanation, Flow, Flushed, Service,
@@ -72,6 +73,14 @@ pub enum Payload {
     Watching(Watching),
     /// To `explain`.
     Explanation(Explanation),
+    /// To `config_check`; refusals too.
+    ConfigCheck(ConfigCheck),
+    /// To `config_diff`.
+    ConfigDiff(ConfigDiff),
+    /// To `config_apply`.
+    ConfigApplied(ConfigApplied),
+    /// To `config_show`.
+    Config(ConfigText),
 }
 
 /// One of many.

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod config;
 mod daemon;
+mod drain;
 
 use std::collections::BTreeMap;
 
@@ -56,6 +58,7 @@ fn backend(name: &str, state: BackendState) -> Backend {
         state,
         flows: 12,
         affinities: 3,
+        drained: false,
     }
 }
 
@@ -186,7 +189,7 @@ fn services_and_backends_are_listed_and_shown() {
     );
     let list: Value = serde_json::from_str(&run.stdout).unwrap();
     let expected = json!({"service": "shop", "name": "shop-2", "address": "10.9.0.11", "port": 80,
-        "weight": 1, "state": "down", "flows": 12, "affinities": 3});
+        "weight": 1, "state": "down", "flows": 12, "affinities": 3, "drained": false});
     assert_eq!(list[1], expected);
 }
 
@@ -210,7 +213,7 @@ fn backends_are_steered() {
     ] {
         let run = ok(Payload::Backend(backend("shop-1", BackendState::Draining))).run(line);
         assert_eq!((run.exit, run.requests), (0, vec![request]), "{line}");
-        let row = "shop shop-1 10.9.0.11:80 1 draining 12 3";
+        let row = "shop shop-1 10.9.0.11:80 1 draining 12 3 no";
         assert_eq!(words(&run.stdout)[1], row.split(' ').collect::<Vec<_>>());
     }
 }

@@ -128,6 +128,7 @@ fn b3_a_drain_shows_what_is_left() {
         (drained.state, drained.affinities, drained.flows),
         (BackendState::Draining, 1, 0)
     );
+    assert!(!drained.drained);
     assert_eq!(
         affinities(&mut bench, AffinityFilter::default())[0].state,
         AffinityState::Draining
@@ -135,8 +136,10 @@ fn b3_a_drain_shows_what_is_left() {
     bench.end(ONE, CLIENT);
     let drained = backend_set(&mut bench, "shop-1", AdminState::Drain);
     assert_eq!(drained.affinities, 0);
+    assert!(drained.drained);
     let enabled = backend_set(&mut bench, "shop-1", AdminState::Enable);
     assert_eq!(enabled.state, BackendState::Up);
+    assert!(!enabled.drained, "nobody drains it");
 }
 
 #[test]
