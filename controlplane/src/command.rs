@@ -2,6 +2,7 @@
 
 use crate::{
     config::Config,
+    journal::NotRecorded,
     signal::{Identity, Outcome, Signal},
 };
 use tether_api::{operator, v1};
@@ -10,14 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 /// One thing for the control thread to do in its next turn.
 #[derive(Debug)]
 pub enum Command {
-    /// Decide signals of one sender, in order, and reply once every worker routes by them.
+    /// Decide signals of one sender, in order, and reply once they are recorded and every worker
+    /// routes by them.
     Signals {
         /// Who sends.
         identity: Identity,
         /// What.
         signals: Vec<Signal>,
-        /// The outcomes, one for each signal, in order.
-        reply: oneshot::Sender<Outcomes>,
+        /// The outcomes, one for each signal, in order; or why nothing is acknowledged.
+        reply: oneshot::Sender<Result<Outcomes, NotRecorded>>,
     },
     /// A signalling session has ended: end what is bound to it (contract rule S6).
     SessionClosed(u64),

@@ -1,7 +1,8 @@
 //! The control thread: one turn after another, at its own pace.
 //!
 //! ```text
-//! take ─▶ expire ─▶ decide and apply, in order ─▶ publish ─▶ reply ─▶ tell ─▶ go on with long answers
+//! take ─▶ expire ─▶ decide and apply, in order ─▶ record ─▶ publish ─▶ reply ─▶ tell ─▶ go on with
+//!                                                                                 long answers
 //! ```
 //!
 //! Everything that changes what workers read goes through here. Nothing waits: neither for a
@@ -10,16 +11,20 @@
 mod answer;
 mod inquiry;
 mod pulse;
+mod record;
 mod reload;
+mod restore;
 mod scan;
 mod signals;
 mod start;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, HINT};
 pub(crate) use inquiry::{Inquiry, Ticket};
 pub(crate) use pulse::Pulse;
+pub(crate) use record::Recorder;
+pub(crate) use restore::Restored;
 pub(crate) use scan::{Act, Filter, Scan};
 pub(crate) use signals::Tally;
 pub use start::StartError;
@@ -28,12 +33,14 @@ use crate::{
     command::{Command, Outcomes},
     config::Config,
     expiry::Wheel,
+    journal::NotRecorded,
     master::{Event, Master, State},
     metrics, operator,
     ports::Ports,
     publish,
 };
 use crossbeam_channel::Receiver;
+use record::Living;
 use std::time::Duration;
 use tether_dataplane::{
     Generation,
@@ -54,6 +61,9 @@ const SIGNALS: usize = 8192;
 /// Affinities that one turn asks for expiry at most.
 const EXPIRIES: usize = 16_384;
 
+/// Where the outcomes of a command go.
+type Reply = oneshot::Sender<Result<Outcomes, NotRecorded>>;
+
 /// What the control thread owns.
 pub struct Control {
     pub(crate) clock: Clock,
@@ -67,9 +77,13 @@ pub struct Control {
     pub(crate) tally: Tally,
     pub(crate) pulse: Pulse,
     pub(crate) inquiry: Inquiry,
+    /// Writes down what happens; `None`: affinities live in memory and end with the daemon.
+    pub(crate) recorder: Option<Recorder>,
+    /// What became of what the journal had.
+    pub(crate) restored: Restored,
     /// Answers that go out once this turn's changes are published, or in later turns.
     pub(crate) answers: Vec<Answer>,
-    replies: Vec<(oneshot::Sender<Outcomes>, Outcomes)>,
+    replies: Vec<(Reply, Outcomes)>,
     /// What has happened to affinities in this turn.
     pub(crate) events: Vec<Event>,
     pub(crate) published: Generation,
@@ -89,6 +103,7 @@ impl Control {
             };
             self.turn(self.clock.now(), taken);
         }
+        self.end_journal(self.clock.now());
         self.writer.stop();
     }
 
@@ -98,8 +113,9 @@ impl Control {
         for command in commands {
             self.take(now, command);
         }
+        let recorded = self.record(now);
         self.publish();
-        self.reply();
+        self.reply(&recorded);
         self.tell();
         self.go_on(now);
         self.pulse.feel(&self.writer, now);
@@ -139,10 +155,17 @@ impl Control {
                 identity,
                 signals,
                 reply,
-            } => {
-                let outcomes = self.decide_all(&identity, signals, now);
-                self.replies.push((reply, outcomes));
-            }
+            } => match self.check_recorded() {
+                Ok(()) => {
+                    let outcomes = self.decide_all(&identity, signals, now);
+                    self.replies.push((reply, outcomes));
+                }
+                Err(not_recorded) => {
+                    self.count_not_recorded(signals.len());
+                    // As in `reply`.
+                    let _ = reply.send(Err(not_recorded));
+                }
+            },
             Command::SessionClosed(session) => self.close_session(session),
             Command::List {
                 identity,
@@ -168,6 +191,47 @@ impl Control {
         }
     }
 
+    /// Whether what is decided can be written down: if not, nothing is decided.
+    pub(crate) fn check_recorded(&self) -> Result<(), NotRecorded> {
+        let recorder = self.recorder.as_ref();
+        let failing = recorder.and_then(|it| it.journal.failing());
+        failing.map_or(Ok(()), Err)
+    }
+
+    fn count_not_recorded(&mut self, signals: usize) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.not_recorded += u64::try_from(signals).unwrap_or_default();
+        }
+    }
+
+    /// From here on a crash loses nothing of the turn (contract rule L1).
+    fn record(&mut self, now: Millis) -> Result<(), NotRecorded> {
+        let Some(recorder) = &mut self.recorder else {
+            return Ok(());
+        };
+        let living = Living {
+            master: &self.master,
+            cells: self.writer.affinities(),
+            now,
+        };
+        recorder.turn(living, &self.events)
+    }
+
+    /// Leaves everything as it is for the next daemon.
+    fn end_journal(&mut self, now: Millis) {
+        let Some(recorder) = self.recorder.take() else {
+            return;
+        };
+        let living = Living {
+            master: &self.master,
+            cells: self.writer.affinities(),
+            now,
+        };
+        if let Err(error) = recorder.end(living, &self.events) {
+            log::error!("the last changes are not recorded: {error}");
+        }
+    }
+
     /// From here on every packet that arrives is routed by what was decided (contract rule S1).
     fn publish(&mut self) {
         if std::mem::take(&mut self.needs_tables) {
@@ -185,11 +249,17 @@ impl Control {
         }
     }
 
-    fn reply(&mut self) {
-        for (reply, outcomes) in self.replies.drain(..) {
+    /// What could not be recorded is not acknowledged, whatever it has changed.
+    fn reply(&mut self, recorded: &Result<(), NotRecorded>) {
+        for (reply, outcomes) in std::mem::take(&mut self.replies) {
+            if recorded.is_err() {
+                self.count_not_recorded(outcomes.outcomes.len());
+            }
             // A sender that has gone has no use for the outcomes; what they say holds all the same.
-            let _ = reply.send(outcomes);
+            let _ = reply.send(recorded.clone().map(|()| outcomes));
         }
+        let answers = std::mem::take(&mut self.answers).into_iter();
+        self.answers = answers.map(|it| it.settle(recorded)).collect();
     }
 
     /// Tells of what has happened, once it is effective.

@@ -4,6 +4,7 @@
 use crate::{
     control::Control,
     master::{Backend, Kind, Service},
+    operator,
 };
 use std::fmt::{Display, Write};
 use tether_dataplane::{
@@ -47,6 +48,7 @@ pub(crate) fn page(control: &Control, now: Millis) -> String {
     let mut page = Page::default();
     forwarder(&mut page, control, now);
     signals(&mut page, control);
+    journal(&mut page, control, now);
     backends(&mut page, control);
     workers(&mut page, control);
     ports(&mut page, control);
@@ -97,6 +99,57 @@ fn signals(page: &mut Page, control: &Control) {
     page.head(name, "counter", "Signals by outcome.");
     for (outcome, count) in control.tally.named() {
         page.value(name, &[("outcome", &outcome)], count);
+    }
+}
+
+fn journal(page: &mut Page, control: &Control, now: Millis) {
+    let Some(journal) = operator::forwarder::journal(control, now) else {
+        return;
+    };
+    for (name, kind, help, value) in [
+        (
+            "tether_journal_writable",
+            "gauge",
+            "Whether signals can be recorded; if not, they are refused.",
+            journal.failing.is_none().into(),
+        ),
+        (
+            "tether_journal_bytes",
+            "gauge",
+            "Bytes of the journal since the last snapshot.",
+            journal.bytes,
+        ),
+        (
+            "tether_journal_segments",
+            "gauge",
+            "Files of the journal since the last snapshot.",
+            journal.segments,
+        ),
+        (
+            "tether_journal_snapshot_bytes",
+            "gauge",
+            "Bytes of the last snapshot of this run.",
+            journal.snapshot_bytes,
+        ),
+        (
+            "tether_affinities_restored",
+            "gauge",
+            "Affinities that were there again after the start.",
+            journal.restored,
+        ),
+        (
+            "tether_signals_not_recorded_total",
+            "counter",
+            "Signals refused or not acknowledged because they could not be written.",
+            journal.not_recorded,
+        ),
+    ] {
+        page.single(name, kind, help, value);
+    }
+    if let Some(ms) = journal.snapshot_ms_ago {
+        let help = "Since the last snapshot of this run was complete.";
+        let name = "tether_journal_snapshot_age_seconds";
+        page.single(name, "gauge", help, ms / 1000);
     }
 }
 

@@ -34,14 +34,10 @@ pub fn without_effect(config: &Config) -> Vec<String> {
             port.device
         )
     });
-    let state = config.control.state.as_ref().map(|_| {
-        "control: `state` has no effect in this version: affinities live in memory and end with the daemon"
-            .to_owned()
-    });
     let audit = config.control.audit.as_ref().map(|_| {
         "control: `audit` has no effect in this version: no audit log is written".to_owned()
     });
-    taps.chain(state).chain(audit).collect()
+    taps.chain(audit).collect()
 }
 
 fn unsupported_by(service: &config::Service) -> Vec<String> {

@@ -135,6 +135,17 @@ impl Writer {
         generation
     }
 
+    /// As [`Self::publish`], before there are workers: those that will take these seats have read
+    /// nothing yet. So a table of any size can be built without waiting for them.
+    pub fn settle(&mut self, seats: &mut [Seat]) -> Generation {
+        let generation = self.publisher.advance();
+        for seat in seats {
+            seat.reader.quiescent();
+        }
+        self.reclaim();
+        generation
+    }
+
     /// Takes back the memory that every worker has passed.
     pub fn reclaim(&mut self) {
         let passed = self.publisher.passed();

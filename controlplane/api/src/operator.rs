@@ -23,7 +23,7 @@ pub use rows::{
     Explanation, Flow, Flushed, PlacedBy, Protocol, Service, SignalOutcome,
 };
 pub use traffic::{
-    Neighbour, NeighbourState, Port, PortCounters, PortStats, Stats, Status, TableFill, Worker,
+    Journal, Neighbour, NeighbourState, Port, PortCounters, PortStats, Stats, Status, TableFill, Worker,
     WorkerStats,
 };
 

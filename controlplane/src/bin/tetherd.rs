@@ -7,7 +7,7 @@ use std::{path::PathBuf, process::ExitCode};
 use tether_controlplane::{
     config::{Config, Problems},
     control::Control,
-    publish,
+    journal, publish,
     server::{self, Listeners, Server},
     workers::{self, Cores},
 };
@@ -80,9 +80,12 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let listeners = Listeners::bind(&config)?;
     let cores = Cores::divide(&config.workers.cores)?;
     cores.keep_off()?;
+    let state = config.control.state.as_deref();
+    let state = state.map(|it| journal::load(it, journal::system()));
+    let state = state.transpose()?;
     let (nics, crew) = workers::open(&config, &cores)?;
     let clock = Clock::start();
-    let (control, seats) = Control::new(config.clone(), clock, Box::new(nics))?;
+    let (control, seats) = Control::new(config.clone(), clock, Box::new(nics), state)?;
     let (queue, commands) = server::queue();
     let team = crew.start(seats, clock, &queue)?;
     let server = Server::start(listeners, config, file, queue)?;

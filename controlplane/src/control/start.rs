@@ -1,15 +1,16 @@
 //! How the control thread and the data plane begin.
 
-use super::{Control, Inquiry, Pulse, Tally};
+use super::{Control, Inquiry, Pulse, Restored, Tally};
 use crate::{
     config::Config,
     expiry::Wheel,
+    journal::Loaded,
     master::{Master, NoPlace, Registry},
     ports::Ports,
     publish,
 };
 use tether_dataplane::{
-    clock::Clock,
+    clock::{Clock, Millis},
     plane::{Seat, data_plane},
     tables::TablesError,
 };
@@ -38,7 +39,8 @@ pub enum StartError {
 
 impl Control {
     /// Makes the data plane of a configuration, with one seat for each of its workers, in the order
-    /// of `workers.cores`. The ports must be there: the tables hold their MAC addresses.
+    /// of `workers.cores`. The ports must be there: the tables hold their MAC addresses. What is in
+    /// `state` is there again when this returns; without one, nothing outlives the daemon.
     ///
     /// # Errors
     /// What this version cannot do, or what is beyond a limit.
@@ -46,6 +48,22 @@ impl Control {
         config: Config,
         clock: Clock,
         ports: Box<dyn Ports>,
+        state: Option<Loaded>,
+    ) -> Result<(Self, Vec<Seat>), StartError> {
+        let now = clock.now();
+        let (mut control, mut seats) = Self::empty(config, clock, ports, now)?;
+        if let Some(loaded) = state {
+            control.resume(loaded, &mut seats, now);
+        }
+        Ok((control, seats))
+    }
+
+    /// Without affinities.
+    pub(super) fn empty(
+        config: Config,
+        clock: Clock,
+        ports: Box<dyn Ports>,
+        now: Millis,
     ) -> Result<(Self, Vec<Seat>), StartError> {
         let unsupported = publish::unsupported(&config);
         if !unsupported.is_empty() {
@@ -63,7 +81,6 @@ impl Control {
         let cells = publish::cells(&config.limits);
         let workers = config.workers.cores.len();
         let (writer, seats) = data_plane(&spec, workers, cells)?;
-        let now = clock.now();
         let control = Self {
             clock,
             started: now,
@@ -76,6 +93,8 @@ impl Control {
             tally: Tally::default(),
             pulse: Pulse::default(),
             inquiry: Inquiry::new(workers),
+            recorder: None,
+            restored: Restored::default(),
             answers: Vec::new(),
             replies: Vec::new(),
             events: Vec::new(),

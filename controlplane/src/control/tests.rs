@@ -158,7 +158,7 @@ impl Bench {
     }
 
     fn of(text: &str) -> Self {
-        let made = Control::new(parse(text), Clock::start(), Box::new(OnePort));
+        let made = Control::new(parse(text), Clock::start(), Box::new(OnePort), None);
         let (control, seats) = made.unwrap_or_else(|error| panic!("{error}"));
         drop(seats);
         Self {
@@ -186,6 +186,7 @@ impl Bench {
         outcomes
             .try_recv()
             .expect("outcomes in the same turn")
+            .unwrap_or_else(|why| panic!("{why}"))
             .outcomes
     }
 

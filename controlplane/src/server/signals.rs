@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     command::Command,
+    journal::NotRecorded,
     signal::{Identity, Signal},
 };
 use peer::Proof;
@@ -68,7 +69,8 @@ impl Signals {
             reply,
         };
         self.send(command).await?;
-        let mut decided = receiver.await.map_err(stopped)?;
+        let decided = receiver.await.map_err(stopped)?;
+        let mut decided = decided.map_err(not_recorded)?;
         reply::explain(&mut decided.outcomes, wrong);
         let outcome = decided.outcomes.into_iter().next();
         let outcome = outcome.ok_or_else(|| Status::internal("the signal has no outcome"))?;
@@ -87,6 +89,12 @@ fn status(refused: Refused) -> Status {
         Refused::Overloaded => Status::resource_exhausted(refused.to_string()),
         Refused::Stopped => Status::unavailable(refused.to_string()),
     }
+}
+
+/// What was sent is not acknowledged, because it would not survive a restart.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn not_recorded(why: NotRecorded) -> Status {
+    Status::unavailable(why.to_string())
 }
 
 /// The control thread has gone without a reply.

@@ -149,6 +149,6 @@ pub(crate) fn decide(command: Command) {
         let outcomes = signals.iter().map(outcome).collect();
         let epoch = EPOCH;
         // Err: the sender has gone, as senders do.
-        let _ = reply.send(Outcomes { epoch, outcomes });
+        let _ = reply.send(Ok(Outcomes { epoch, outcomes }));
     }
 }

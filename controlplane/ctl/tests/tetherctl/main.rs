@@ -10,7 +10,7 @@ use daemon::{Daemon, finished, tetherctl};
 use serde_json::{Value, json};
 use tether_api::{
     operator::{
-        AdminState, Affinity, AffinityFilter, AffinityKey, AffinityState, AffinitySwitch, Backend,
+        Journal, AdminState, Affinity, AffinityFilter, AffinityKey, AffinityState, AffinitySwitch, Backend,
         BackendState, End, Entry, ExplainPacket, Explanation, Failure, Flow, FlowFilter, Flushed,
         Payload, PlacedBy, Port, PortCounters, Protocol, Request, Response, Service, SignalOutcome,
         StartAffinity, Stats, Status, TableFill, Worker, WorkerStats,
@@ -123,6 +123,12 @@ fn status_tells_how_the_forwarder_does() {
             ..TableFill::default()
         },
         neighbours: Vec::new(),
+        journal: Some(Journal {
+            directory: "/var/lib/tether".into(),
+            failing: Some("No space left on device".into()),
+            restored: 1_234,
+            ..Journal::default()
+        }),
     };
     let run = ok(Payload::Status(status.clone())).run("status");
     assert_eq!((run.exit, run.requests), (0, vec![Request::Status]));
@@ -132,6 +138,12 @@ fn status_tells_how_the_forwarder_does() {
     );
     assert!(
         run.stdout.contains("affinities 250 of 1,000 (25.0 %)"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains("journal /var/lib/tether: CANNOT BE WRITTEN")
+            && run.stdout.contains("No space left on device"),
         "{}",
         run.stdout
     );
