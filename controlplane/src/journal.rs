@@ -58,7 +58,7 @@ pub(crate) struct Journal {
     disk: Arc<dyn Disk>,
     stamps: Stamps,
     syncer: Syncer,
-    rotate_bytes: u64,
+    pub(crate) rotate_bytes: u64,
     epoch: u64,
     /// The number of the next segment.
     next: u64,
@@ -124,8 +124,8 @@ pub struct Loaded {
 pub fn load(directory: &Path, stamps: Stamps) -> Result<Loaded, OpenError> {
     let name = directory.display().to_string();
     let disk = Arc::new(Directory::open(directory)?);
-    let (syncer, hand) = syncer(Arc::clone(&disk) as _);
-    hand.start().map_err(|error| OpenError::System {
+    let (mut syncer, hand) = syncer(Arc::clone(&disk) as _);
+    syncer.start(hand).map_err(|error| OpenError::System {
         what: "start a thread for",
         path: directory.to_owned(),
         error,

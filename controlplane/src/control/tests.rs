@@ -8,8 +8,10 @@ mod operator;
 mod oracle;
 mod outcomes;
 mod reload;
+mod restart;
 mod speakers;
 mod time;
+mod trouble;
 
 use super::Control;
 use crate::{

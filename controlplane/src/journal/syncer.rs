@@ -6,7 +6,11 @@ use super::{
     format::Kind,
 };
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use std::{io, sync::Arc, thread};
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
 
 /// Something to do.
 #[derive(Debug)]
@@ -39,8 +43,11 @@ pub(crate) enum Done {
 /// The control thread's side. Never more than a few jobs wait: one is given after the other is done.
 #[derive(Debug)]
 pub(crate) struct Syncer {
-    jobs: Sender<Job>,
+    // Invariant: `None` only while it is being dropped.
+    jobs: Option<Sender<Job>>,
     done: Receiver<Done>,
+    /// The other side, if it is a thread.
+    thread: Option<JoinHandle<()>>,
 }
 
 /// The side that does it; it ends with the other one.
@@ -73,14 +80,28 @@ pub(crate) fn syncer(disk: Arc<dyn Disk>) -> (Syncer, Hand) {
         jobs: taken,
         done: told,
     };
-    (Syncer { jobs, done }, hand)
+    let syncer = Syncer {
+        jobs: Some(jobs),
+        done,
+        thread: None,
+    };
+    (syncer, hand)
 }
 
 impl Syncer {
     /// Has something done.
     pub(crate) fn give(&self, job: Job) {
-        // Err: the thread has died, and says so by never being done.
-        let _ = self.jobs.send(job);
+        if let Some(jobs) = &self.jobs {
+            // Err: the thread has died, and says so by never being done.
+            let _ = jobs.send(job);
+        }
+    }
+
+    /// Has the other side work on a thread of its own.
+    pub(crate) fn start(&mut self, hand: Hand) -> io::Result<()> {
+        let thread = thread::Builder::new().name("tether-journal".to_owned());
+        self.thread = Some(thread.spawn(move || while hand.step() {})?);
+        Ok(())
     }
 
     /// What has been done since.
@@ -89,13 +110,19 @@ impl Syncer {
     }
 }
 
-impl Hand {
-    /// Works on a thread of its own.
-    pub(crate) fn start(self) -> io::Result<()> {
-        let thread = thread::Builder::new().name("tether-journal".to_owned());
-        thread.spawn(move || while self.step() {}).map(drop)
+impl Drop for Syncer {
+    /// Waits for the thread: until it is done, the directory is in use.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the journal's thread has panicked: this is a bug, please report it");
+        }
     }
+}
 
+impl Hand {
     /// Waits for a job and does it; false when there will be none.
     pub(crate) fn step(&self) -> bool {
         let Ok(job) = self.jobs.recv() else {

@@ -61,6 +61,13 @@ fn source(place: usize) -> Source {
     Source::host([192, 0, 2, host].into()).unwrap()
 }
 
+/// What is on a disk of memory, for a control thread; with a syncer at work.
+pub(crate) fn load(disk: &Arc<Memory>, stamps: super::Stamps) -> Loaded {
+    let (mut syncer, hand) = syncer(Arc::clone(disk) as _);
+    syncer.start(hand).unwrap();
+    Journal::load("memory".into(), Arc::clone(disk) as _, syncer, stamps).unwrap()
+}
+
 impl Bench {
     fn new() -> Self {
         Self::on(Arc::new(Memory::default()), 10_000)

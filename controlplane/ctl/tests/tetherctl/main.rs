@@ -10,10 +10,10 @@ use daemon::{Daemon, finished, tetherctl};
 use serde_json::{Value, json};
 use tether_api::{
     operator::{
-        Journal, AdminState, Affinity, AffinityFilter, AffinityKey, AffinityState, AffinitySwitch, Backend,
+        AdminState, Affinity, AffinityFilter, AffinityKey, AffinityState, AffinitySwitch, Backend,
         BackendState, End, Entry, ExplainPacket, Explanation, Failure, Flow, FlowFilter, Flushed,
-        Payload, PlacedBy, Port, PortCounters, Protocol, Request, Response, Service, SignalOutcome,
-        StartAffinity, Stats, Status, TableFill, Worker, WorkerStats,
+        Journal, Payload, PlacedBy, Port, PortCounters, Protocol, Request, Response, Service,
+        SignalOutcome, StartAffinity, Stats, Status, TableFill, Worker, WorkerStats,
     },
     v1::OutcomeCode,
 };
@@ -142,7 +142,8 @@ fn status_tells_how_the_forwarder_does() {
         run.stdout
     );
     assert!(
-        run.stdout.contains("journal /var/lib/tether: CANNOT BE WRITTEN")
+        run.stdout
+            .contains("journal /var/lib/tether: CANNOT BE WRITTEN")
             && run.stdout.contains("No space left on device"),
         "{}",
         run.stdout
