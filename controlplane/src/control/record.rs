@@ -48,12 +48,12 @@ pub(super) struct Living<'a> {
 }
 
 impl Recorder {
-    /// Nothing is written yet.
-    pub(super) fn new(journal: Journal, now: Millis) -> Self {
+    /// Nothing is written yet; with room for so many affinities, as growing would stop the thread.
+    pub(super) fn new(journal: Journal, affinities: usize, now: Millis) -> Self {
         Self {
             journal,
             not_recorded: 0,
-            written: Vec::new(),
+            written: Vec::with_capacity(affinities),
             sweep: (0, now),
             boots: Vec::new(),
         }

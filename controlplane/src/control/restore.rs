@@ -42,7 +42,7 @@ impl Control {
         }
         self.master.generation = recovered.generation;
         journal.begin(now, self.master.epoch, self.master.generation);
-        let mut recorder = Recorder::new(journal, now);
+        let mut recorder = Recorder::new(journal, self.writer.affinities().capacity(), now);
         let begun = self.clock.now();
         self.restored = self.restore(&recovered, &mut recorder, seats, now);
         self.published = self.writer.settle(seats);

@@ -199,8 +199,8 @@ impl<'a> Replay<'a> {
         };
         let name = &current.name;
         if is_last {
-            log::info!(
-                "{name}: the last {bytes} bytes are of a batch that was not finished and not acknowledged: cut off"
+            log::warn!(
+                "{name}: the last {bytes} bytes, from {offset} on, are of a batch that was not finished and not acknowledged: cut off"
             );
             // Where it cannot be cut, it is found and said again.
             drop(self.disk.cut(name, offset));
