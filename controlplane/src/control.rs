@@ -40,7 +40,6 @@ use crate::{
     publish,
 };
 use crossbeam_channel::Receiver;
-use record::Living;
 use std::time::Duration;
 use tether_dataplane::{
     Generation,
@@ -188,47 +187,6 @@ impl Control {
             Command::Reload(config) => self.reload(*config),
             Command::Metrics(reply) => drop(reply.send(metrics::page(self, now))),
             Command::Stop => self.is_stopping = true,
-        }
-    }
-
-    /// Whether what is decided can be written down: if not, nothing is decided.
-    pub(crate) fn check_recorded(&self) -> Result<(), NotRecorded> {
-        let recorder = self.recorder.as_ref();
-        let failing = recorder.and_then(|it| it.journal.failing());
-        failing.map_or(Ok(()), Err)
-    }
-
-    fn count_not_recorded(&mut self, signals: usize) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.not_recorded += u64::try_from(signals).unwrap_or_default();
-        }
-    }
-
-    /// From here on a crash loses nothing of the turn (contract rule L1).
-    fn record(&mut self, now: Millis) -> Result<(), NotRecorded> {
-        let Some(recorder) = &mut self.recorder else {
-            return Ok(());
-        };
-        let living = Living {
-            master: &self.master,
-            cells: self.writer.affinities(),
-            now,
-        };
-        recorder.turn(living, &self.events)
-    }
-
-    /// Leaves everything as it is for the next daemon.
-    fn end_journal(&mut self, now: Millis) {
-        let Some(recorder) = self.recorder.take() else {
-            return;
-        };
-        let living = Living {
-            master: &self.master,
-            cells: self.writer.affinities(),
-            now,
-        };
-        if let Err(error) = recorder.end(living, &self.events) {
-            log::error!("the last changes are not recorded: {error}");
         }
     }
 

@@ -6,6 +6,7 @@
 //! about once a second, and so much remaining time at most is lost by `kill -9`. A stop in order
 //! loses none.
 
+use super::Control;
 use crate::{
     journal::{Journal, NotRecorded, Volume, record},
     master::{Event, Happened, Master, Record},
@@ -41,10 +42,53 @@ pub(crate) struct Recorder {
 
 /// What there is to be written down.
 #[derive(Clone, Copy)]
-pub(super) struct Living<'a> {
-    pub(super) master: &'a Master,
-    pub(super) cells: &'a AffinityWriter,
-    pub(super) now: Millis,
+struct Living<'a> {
+    master: &'a Master,
+    cells: &'a AffinityWriter,
+    now: Millis,
+}
+
+impl Control {
+    /// Whether what is decided can be written down: if not, nothing is decided.
+    pub(crate) fn check_recorded(&self) -> Result<(), NotRecorded> {
+        let recorder = self.recorder.as_ref();
+        let failing = recorder.and_then(|it| it.journal.failing());
+        failing.map_or(Ok(()), Err)
+    }
+
+    pub(super) fn count_not_recorded(&mut self, signals: usize) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.not_recorded += u64::try_from(signals).unwrap_or_default();
+        }
+    }
+
+    /// From here on a crash loses nothing of the turn (contract rule L1).
+    pub(super) fn record(&mut self, now: Millis) -> Result<(), NotRecorded> {
+        let Some(recorder) = &mut self.recorder else {
+            return Ok(());
+        };
+        let living = Living {
+            master: &self.master,
+            cells: self.writer.affinities(),
+            now,
+        };
+        recorder.turn(living, &self.events)
+    }
+
+    /// Leaves everything as it is for the next daemon.
+    pub(super) fn end_journal(&mut self, now: Millis) {
+        let Some(recorder) = self.recorder.take() else {
+            return;
+        };
+        let living = Living {
+            master: &self.master,
+            cells: self.writer.affinities(),
+            now,
+        };
+        if let Err(error) = recorder.end(living, &self.events) {
+            log::error!("the last changes are not recorded: {error}");
+        }
+    }
 }
 
 impl Recorder {
@@ -70,7 +114,7 @@ impl Recorder {
     }
 
     /// Writes a turn: what has happened, what packets have moved, a part of a snapshot.
-    pub(super) fn turn(&mut self, living: Living<'_>, events: &[Event]) -> Result<(), NotRecorded> {
+    fn turn(&mut self, living: Living<'_>, events: &[Event]) -> Result<(), NotRecorded> {
         self.journal.turn(living.now, living.master.generation);
         let range = self.sweep_range(living);
         self.add(living, events);
@@ -88,7 +132,7 @@ impl Recorder {
     }
 
     /// Writes the last turn, and every deadline as it is.
-    pub(super) fn end(mut self, living: Living<'_>, events: &[Event]) -> Result<(), NotRecorded> {
+    fn end(mut self, living: Living<'_>, events: &[Event]) -> Result<(), NotRecorded> {
         self.journal.turn(living.now, living.master.generation);
         self.add(living, events);
         if let Some(volume) = self.journal.segment() {

@@ -1,6 +1,10 @@
 //! Files that were cut, flipped, lost.
 
-use super::{super::format::Kind, *};
+use super::{
+    super::format::{Batch, Kind},
+    *,
+};
+use proptest::prelude::*;
 
 /// A snapshot of some affinities and a segment of some turns after it; the states that were
 /// acknowledged since, the oldest first.
@@ -157,6 +161,51 @@ fn a_missing_segment_is_said() {
         recovered.left_out
     );
     assert_eq!(recovered.epoch, None);
+}
+
+proptest! {
+    #[test]
+    fn l1_any_bytes_in_a_journal_are_read_to_an_end(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        is_framed in any::<bool>(),
+        at in 0..2_000_usize,
+    ) {
+        let (bench, _) = some_turns();
+        let name = segment(&bench);
+        let mut file = bench.disk.bytes(&name);
+        let at = at.min(file.len());
+        let mut batch = vec![];
+        Batch::open(&mut batch);
+        batch.extend(&bytes);
+        Batch::close(&mut batch, 0, 1 << 40, &stamp(5));
+        file.splice(at..at, if is_framed { batch } else { bytes });
+        recover(&bench.disk.with(&name, file), stamp(bench.now())).unwrap();
+    }
+}
+
+#[test]
+fn records_without_sense_are_said() {
+    let (bench, states) = some_turns();
+    let name = segment(&bench);
+    let mut bytes = bench.disk.bytes(&name);
+    let start = bytes.len();
+    Batch::open(&mut bytes);
+    // An end of an affinity of a backend that was not defined, and no record at all.
+    let end = Record::End(Name {
+        owner: 9,
+        source: source(1),
+        generation: 100,
+    });
+    end.write(&mut bytes);
+    bytes.push(99);
+    Batch::close(&mut bytes, start, 1 << 40, &stamp(bench.now()));
+    let (state, recovered) = found(&bench.disk.with(&name, bytes), &bench);
+    assert_eq!(Some(&state), states.last());
+    assert!(
+        recovered.left_out[0].contains("2 records"),
+        "{:?}",
+        recovered.left_out
+    );
 }
 
 #[test]

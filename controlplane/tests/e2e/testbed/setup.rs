@@ -23,6 +23,7 @@ pub struct Setup {
     affinity: String,
     health: bool,
     limits: String,
+    state: bool,
 }
 
 impl Setup {
@@ -37,6 +38,15 @@ impl Setup {
             affinity: String::new(),
             health: false,
             limits: String::new(),
+            state: false,
+        }
+    }
+
+    /// With a journal.
+    pub fn state(self) -> Self {
+        Self {
+            state: true,
+            ..self
         }
     }
 
@@ -92,6 +102,11 @@ impl Setup {
         let directory = directory.display();
         let cores: Vec<_> = (0..self.workers).collect();
         let (device, vdev) = self.device();
+        let state = if self.state {
+            format!("state = \"{directory}/state\"")
+        } else {
+            String::new()
+        };
         let mut text = format!(
             r#"[dpdk]
 args = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix=tether", "--vdev={vdev}"]
@@ -110,6 +125,7 @@ signal = "10.8.0.2:7470"
 auth = "address"
 operator = "{directory}/operator.sock"
 metrics = "10.8.0.2:9470"
+{state}
 
 [limits]
 {}"#,
