@@ -3,11 +3,16 @@
 use clap::Parser;
 use std::error::Error;
 use std::io::{self, Write as _};
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    thread::{self, JoinHandle},
+};
 use tether_controlplane::{
     config::{Config, Problems},
     control::Control,
-    journal, publish,
+    journal::{self, Loaded, OpenError},
+    publish,
     server::{self, Listeners, Server},
     workers::{self, Cores},
 };
@@ -80,10 +85,11 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let listeners = Listeners::bind(&config)?;
     let cores = Cores::divide(&config.workers.cores)?;
     cores.keep_off()?;
-    let state = config.control.state.as_deref();
-    let state = state.map(|it| journal::load(it, journal::system()));
-    let state = state.transpose()?;
+    // Beside EAL, which takes its time too.
+    let state = config.control.state.clone();
+    let state = state.map(|it| thread::spawn(move || journal::load(&it, journal::system())));
     let (nics, crew) = workers::open(&config, &cores)?;
+    let state = state.map(loaded).transpose()?;
     let clock = Clock::start();
     let (control, seats) = Control::new(config.clone(), clock, Box::new(nics), state)?;
     let (queue, commands) = server::queue();
@@ -97,6 +103,12 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     team.join()?;
     log::info!("stopped");
     Ok(())
+}
+
+/// What the state directory has, once it is read.
+fn loaded(reading: JoinHandle<Result<Loaded, OpenError>>) -> Result<Loaded, Box<dyn Error>> {
+    let panicked = "control.state: cannot be read: report the lines above as a bug";
+    Ok(reading.join().map_err(|_| panicked)??)
 }
 
 /// What is wrong, and on the last line what to do.

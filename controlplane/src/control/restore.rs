@@ -37,8 +37,12 @@ impl Control {
             mut journal,
             recovered,
         } = loaded;
-        if let Some(epoch) = recovered.epoch {
-            self.master.epoch = epoch;
+        match recovered.epoch {
+            Some(epoch) => self.master.epoch = epoch,
+            None if recovered.number > 0 => log::warn!(
+                "a new epoch: acknowledged signals may be missing, clients are to assert again what they hold"
+            ),
+            None => {}
         }
         self.master.generation = recovered.generation;
         journal.begin(now, self.master.epoch, self.master.generation);

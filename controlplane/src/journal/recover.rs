@@ -13,6 +13,7 @@
 //!
 //! What cannot be read is said and left out; the rest counts.
 
+mod held;
 mod replay;
 
 use super::{
@@ -21,6 +22,7 @@ use super::{
     stamp::Stamp,
 };
 use hashbrown::HashMap;
+pub(crate) use held::Affinities;
 use replay::Replay;
 use tether_dataplane::tables::affinity::Source;
 
@@ -36,7 +38,7 @@ pub(crate) struct Recovered {
     /// Backends: the place of the service in `services`, and the name.
     pub(crate) owners: Vec<(u32, String)>,
     /// Affinities.
-    pub(crate) held: HashMap<Key, Held>,
+    pub(crate) held: Affinities,
     /// Current and previous boot ids, by the owner's place.
     pub(crate) boots: HashMap<u32, (u64, u64)>,
     /// What was left out, a sentence each.

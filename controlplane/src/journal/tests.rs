@@ -270,7 +270,7 @@ impl Bench {
 /// What was recovered, as the model has it.
 fn state_of(recovered: &Recovered, now: u64) -> State {
     let mut state = State::default();
-    for (key, held) in &recovered.held {
+    for (key, held) in recovered.held.iter() {
         let (service, owner) = &recovered.owners[held.owner as usize];
         assert_eq!(recovered.services[*service as usize], SERVICE);
         assert_eq!(key.service, *service);

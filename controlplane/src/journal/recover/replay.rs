@@ -242,7 +242,7 @@ impl<'a> Replay<'a> {
     fn put(&mut self, put: &Put, passed: u64, (service, owner): (u32, u32)) {
         let generation = put.name.generation;
         self.state.generation = self.state.generation.max(generation);
-        let mut held = Held {
+        let held = Held {
             owner,
             generation,
             duration_ms: put.duration_ms,
@@ -252,18 +252,19 @@ impl<'a> Replay<'a> {
             keep_on_reboot: put.keep_on_reboot,
         };
         let source = put.name.source;
-        let known = self.state.held.entry(Key { service, source });
-        known
-            .and_modify(|known| {
-                if known.generation > generation {
-                    return;
-                }
-                if known.generation == generation {
-                    held.remaining_ms = later(known.remaining_ms, held.remaining_ms);
-                }
-                *known = held;
-            })
-            .or_insert(held);
+        let key = Key { service, source };
+        match self.state.held.get_mut(&key) {
+            None => self.state.held.insert(key, held),
+            Some(known) if known.generation > generation => {}
+            Some(known) if known.generation == generation => {
+                let remaining_ms = later(known.remaining_ms, held.remaining_ms);
+                *known = Held {
+                    remaining_ms,
+                    ..held
+                };
+            }
+            Some(known) => *known = held,
+        }
     }
 
     fn touch(&mut self, name: &Name, service: u32, remaining_ms: i64) {
@@ -279,7 +280,7 @@ impl<'a> Replay<'a> {
         self.state.generation = self.state.generation.max(name.generation);
         let source = name.source;
         let key = Key { service, source };
-        let known = self.state.held.get(&key);
+        let known = self.state.held.get_mut(&key);
         if known.is_some_and(|it| it.generation <= name.generation) {
             self.state.held.remove(&key);
         }
