@@ -29,7 +29,12 @@ pub(crate) use volume::Volume;
 
 use disk::{Directory, Disk};
 use record::Record;
-use std::{path::Path, sync::Arc};
+use std::{
+    panic::resume_unwind,
+    path::Path,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
 use syncer::{Syncer, is_unfinished, syncer};
 use tether_dataplane::clock::Millis;
 
@@ -114,6 +119,27 @@ pub(crate) struct Figures {
 pub struct Loaded {
     pub(crate) journal: Journal,
     pub(crate) recovered: Recovered,
+}
+
+/// A state directory that is being read, beside whatever else takes its time to start.
+#[derive(Debug)]
+pub struct Loading(JoinHandle<Result<Loaded, OpenError>>);
+
+impl Loading {
+    /// Begins, on a thread of its own, with the clocks of this machine.
+    #[must_use]
+    pub fn begin(directory: &Path) -> Self {
+        let directory = directory.to_owned();
+        Self(thread::spawn(move || load(&directory, system())))
+    }
+
+    /// Waits for the end of [`load`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait(self) -> Result<Loaded, OpenError> {
+        self.0.join().unwrap_or_else(|panic| resume_unwind(panic))
+    }
 }
 
 /// Locks a state directory and reads what is in it.

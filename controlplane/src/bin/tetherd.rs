@@ -3,15 +3,11 @@
 use clap::Parser;
 use std::error::Error;
 use std::io::{self, Write as _};
-use std::{
-    path::PathBuf,
-    process::ExitCode,
-    thread::{self, JoinHandle},
-};
+use std::{path::PathBuf, process::ExitCode};
 use tether_controlplane::{
     config::{Config, Problems},
     control::Control,
-    journal::{self, Loaded, OpenError},
+    journal::Loading,
     publish,
     server::{self, Listeners, Server},
     workers::{self, Cores},
@@ -86,10 +82,9 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let cores = Cores::divide(&config.workers.cores)?;
     cores.keep_off()?;
     // Beside EAL, which takes its time too.
-    let state = config.control.state.clone();
-    let state = state.map(|it| thread::spawn(move || journal::load(&it, journal::system())));
+    let state = config.control.state.as_deref().map(Loading::begin);
     let (nics, crew) = workers::open(&config, &cores)?;
-    let state = state.map(loaded).transpose()?;
+    let state = state.map(Loading::wait).transpose()?;
     let clock = Clock::start();
     let (control, seats) = Control::new(config.clone(), clock, Box::new(nics), state)?;
     let (queue, commands) = server::queue();
@@ -103,12 +98,6 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     team.join()?;
     log::info!("stopped");
     Ok(())
-}
-
-/// What the state directory has, once it is read.
-fn loaded(reading: JoinHandle<Result<Loaded, OpenError>>) -> Result<Loaded, Box<dyn Error>> {
-    let panicked = "control.state: cannot be read: report the lines above as a bug";
-    Ok(reading.join().map_err(|_| panicked)??)
 }
 
 /// What is wrong, and on the last line what to do.
