@@ -2,6 +2,7 @@
 
 use crate::{
     config::Config,
+    journal::NotRecorded,
     signal::{Identity, Outcome, Signal},
 };
 use std::{sync::Arc, time::Instant};
@@ -14,7 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 /// One thing for the control thread to do in its next turn.
 #[derive(Debug)]
 pub enum Command {
-    /// Decide signals of one sender, in order, and reply once every worker routes by them.
+    /// Decide signals of one sender, in order, and reply once they are recorded and every worker
+    /// routes by them.
     Signals {
         /// Who sends.
         identity: Identity,
@@ -22,8 +24,8 @@ pub enum Command {
         signals: Vec<Signal>,
         /// When it was queued.
         queued: Instant,
-        /// The outcomes, one for each signal, in order.
-        reply: oneshot::Sender<Outcomes>,
+        /// The outcomes, one for each signal, in order; or why nothing is acknowledged.
+        reply: oneshot::Sender<Result<Outcomes, NotRecorded>>,
     },
     /// A signalling session has begun, and tells which life of its process this is, before it
     /// signals anything (contract rule S7).

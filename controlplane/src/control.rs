@@ -1,7 +1,8 @@
 //! The control thread: one turn after another, at its own pace.
 //!
 //! ```text
-//! take ─▶ expire ─▶ decide and apply, in order ─▶ publish ─▶ reply ─▶ tell ─▶ go on with long answers
+//! take ─▶ expire ─▶ decide and apply, in order ─▶ record ─▶ publish ─▶ reply ─▶ tell ─▶ go on with
+//!                                                                                 long answers
 //! ```
 //!
 //! Everything that changes what workers read goes through here. Nothing waits: neither for a
@@ -14,7 +15,9 @@ mod inquiry;
 mod listing;
 mod lives;
 mod pulse;
+mod record;
 mod reload;
+mod restore;
 mod scan;
 mod signals;
 mod start;
@@ -22,10 +25,12 @@ mod start;
 mod tests;
 mod watch;
 
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, HINT};
 pub(crate) use inquiry::{Inquiry, Ticket};
 pub(crate) use listing::Cursor;
 pub(crate) use pulse::Pulse;
+pub(crate) use record::Recorder;
+pub(crate) use restore::Restored;
 pub(crate) use scan::{Act, Filter, Scan};
 pub(crate) use signals::Tally;
 pub use start::StartError;
@@ -36,6 +41,7 @@ use crate::{
     command::{Command, Outcomes, Reloaded},
     config::Config,
     expiry::Wheel,
+    journal::NotRecorded,
     master::{Event, Master, State},
     metrics::{self, Histogram},
     operator,
@@ -80,6 +86,10 @@ pub struct Control {
     pub(crate) inquiry: Inquiry,
     pub(crate) watchers: Watchers,
     pub(crate) audit: Option<Audit>,
+    /// Writes down what happens; `None`: affinities live in memory and end with the daemon.
+    pub(crate) recorder: Option<Recorder>,
+    /// What became of what the journal had.
+    pub(crate) restored: Restored,
     /// Answers that go out once this turn's changes are published, or in later turns.
     pub(crate) answers: Vec<Answer>,
     replies: Vec<Reply>,
@@ -99,7 +109,7 @@ pub struct Control {
 #[derive(Debug)]
 enum Reply {
     Outcomes {
-        to: oneshot::Sender<Outcomes>,
+        to: oneshot::Sender<Result<Outcomes, NotRecorded>>,
         outcomes: Outcomes,
         queued: Instant,
     },
@@ -118,6 +128,7 @@ impl Control {
             };
             self.turn(self.clock.now(), taken);
         }
+        self.end_journal(self.clock.now());
         self.writer.stop();
     }
 
@@ -127,8 +138,9 @@ impl Control {
         for command in commands {
             self.take(now, command);
         }
+        let recorded = self.record(now);
         self.publish();
-        self.reply();
+        self.reply(&recorded);
         self.tell(now);
         self.go_on(now);
         self.pulse.feel(&self.writer, now);
@@ -166,14 +178,21 @@ impl Control {
                 signals,
                 queued,
                 reply,
-            } => {
-                let outcomes = self.decide_all(&identity, signals, now);
-                self.replies.push(Reply::Outcomes {
-                    to: reply,
-                    outcomes,
-                    queued,
-                });
-            }
+            } => match self.check_recorded() {
+                Ok(()) => {
+                    let outcomes = self.decide_all(&identity, signals, now);
+                    self.replies.push(Reply::Outcomes {
+                        to: reply,
+                        outcomes,
+                        queued,
+                    });
+                }
+                Err(not_recorded) => {
+                    self.count_not_recorded(signals.len());
+                    // As in `reply`.
+                    drop(reply.send(Err(not_recorded)));
+                }
+            },
             Command::SessionBegun {
                 identity,
                 backend,
@@ -232,9 +251,10 @@ impl Control {
         }
     }
 
-    fn reply(&mut self) {
+    /// What could not be recorded is not acknowledged, whatever it has changed.
+    fn reply(&mut self, recorded: &Result<(), NotRecorded>) {
         let effective = Instant::now();
-        for reply in self.replies.drain(..) {
+        for reply in std::mem::take(&mut self.replies) {
             // Whoever has gone has no use for the answer; what it says holds all the same.
             match reply {
                 Reply::Outcomes {
@@ -242,13 +262,25 @@ impl Control {
                     outcomes,
                     queued,
                 } => {
-                    let signals = u64::try_from(outcomes.outcomes.len()).unwrap_or(u64::MAX);
-                    self.effects
-                        .count(effective.duration_since(queued), signals);
-                    drop(to.send(outcomes));
+                    self.measure(&outcomes, effective.duration_since(queued), recorded);
+                    drop(to.send(recorded.clone().map(|()| outcomes)));
                 }
                 Reply::Reload(to, reloaded) => drop(to.send(reloaded)),
             }
+        }
+        let answers = std::mem::take(&mut self.answers).into_iter();
+        self.answers = answers.map(|it| it.settle(recorded)).collect();
+    }
+
+    /// Counts signals as effective, or as not recorded.
+    fn measure(&mut self, outcomes: &Outcomes, took: Duration, recorded: &Result<(), NotRecorded>) {
+        let signals = outcomes.outcomes.len();
+        match recorded {
+            Ok(()) => {
+                let signals = u64::try_from(signals).unwrap_or(u64::MAX);
+                self.effects.count(took, signals);
+            }
+            Err(_) => self.count_not_recorded(signals),
         }
     }
 

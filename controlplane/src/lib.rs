@@ -1,4 +1,4 @@
-//! The Tether daemon: signals, master state, health, workers.
+//! The Tether daemon: signals, master state, journal, health, workers.
 //!
 //! ```text
 //! gRPC, operator socket ──▶ command ──▶ control (one thread, one turn after another) ──▶ tables
@@ -15,6 +15,7 @@ pub mod config;
 pub mod control;
 pub mod expiry;
 pub mod health;
+pub mod journal;
 pub mod master;
 mod metrics;
 mod operator;

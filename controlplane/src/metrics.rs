@@ -10,6 +10,7 @@ use crate::{
     audit::Audit,
     control::Control,
     master::{Backend, Kind, Service},
+    operator,
 };
 use page::Page;
 use std::fmt::Display;
@@ -24,6 +25,7 @@ pub(crate) fn page(control: &Control, now: Millis) -> String {
     signals(&mut page, control);
     watchers(&mut page, control);
     audit(&mut page, control);
+    journal(&mut page, control, now);
     backends(&mut page, control);
     workers(&mut page, control);
     ports(&mut page, control);
@@ -102,6 +104,57 @@ fn audit(page: &mut Page, control: &Control) {
     page.value(name, &[("result", &"written")], counts.written);
     page.value(name, &[("result", &"dropped")], counts.dropped);
     page.value(name, &[("result", &"failed")], counts.failed);
+}
+
+fn journal(page: &mut Page, control: &Control, now: Millis) {
+    let Some(journal) = operator::forwarder::journal(control, now) else {
+        return;
+    };
+    for (name, kind, help, value) in [
+        (
+            "tether_journal_writable",
+            "gauge",
+            "Whether signals can be recorded; if not, they are refused.",
+            journal.failing.is_none().into(),
+        ),
+        (
+            "tether_journal_bytes",
+            "gauge",
+            "Bytes of the journal since the last snapshot.",
+            journal.bytes,
+        ),
+        (
+            "tether_journal_segments",
+            "gauge",
+            "Files of the journal since the last snapshot.",
+            journal.segments,
+        ),
+        (
+            "tether_journal_snapshot_bytes",
+            "gauge",
+            "Bytes of the last snapshot of this run.",
+            journal.snapshot_bytes,
+        ),
+        (
+            "tether_affinities_restored",
+            "gauge",
+            "Affinities that were there again after the start.",
+            journal.restored,
+        ),
+        (
+            "tether_signals_not_recorded_total",
+            "counter",
+            "Signals refused or not acknowledged because they could not be written.",
+            journal.not_recorded,
+        ),
+    ] {
+        page.single(name, kind, help, value);
+    }
+    if let Some(ms) = journal.snapshot_ms_ago {
+        let help = "Since the last snapshot of this run was complete.";
+        let name = "tether_journal_snapshot_age_seconds";
+        page.single(name, "gauge", help, ms / 1000);
+    }
 }
 
 fn backends(page: &mut Page, control: &Control) {

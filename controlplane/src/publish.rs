@@ -36,11 +36,7 @@ pub fn without_effect(config: &Config) -> Vec<String> {
             port.device
         )
     });
-    let state = config.control.state.as_ref().map(|_| {
-        "control: `state` has no effect in this version: affinities live in memory and end with the daemon"
-            .to_owned()
-    });
-    taps.chain(state).collect()
+    taps.collect()
 }
 
 fn unsupported_by(service: &config::Service) -> Vec<String> {

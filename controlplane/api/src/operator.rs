@@ -33,8 +33,8 @@ pub use rows::{
     Explanation, Flow, Flushed, PlacedBy, Protocol, Service, SignalOutcome,
 };
 pub use traffic::{
-    Neighbour, NeighbourState, Port, PortCounters, PortStats, Stats, Status, TableFill, Worker,
-    WorkerStats,
+    Journal, Neighbour, NeighbourState, Port, PortCounters, PortStats, Stats, Status, TableFill,
+    Worker, WorkerStats,
 };
 
 /// Where the daemon listens and `tetherctl` looks, unless told otherwise.

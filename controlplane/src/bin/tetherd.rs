@@ -8,6 +8,7 @@ use std::{path::PathBuf, process::ExitCode};
 use tether_controlplane::{
     config::{Config, Problems},
     control::Control,
+    journal::Loading,
     publish,
     server::{self, Listeners, Server},
     workers::{self, Cores},
@@ -81,9 +82,12 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let listeners = Listeners::bind(&config)?;
     let cores = Cores::divide(&config.workers.cores)?;
     cores.keep_off()?;
+    // Beside EAL, which takes its time too.
+    let state = config.control.state.as_deref().map(Loading::begin);
     let (nics, crew) = workers::open(&config, &cores)?;
+    let state = state.map(Loading::wait).transpose()?;
     let clock = Clock::start();
-    let (control, seats) = Control::new(config.clone(), clock, Box::new(nics))?;
+    let (control, seats) = Control::new(config.clone(), clock, Box::new(nics), state)?;
     let (queue, commands) = server::queue();
     let team = crew.start(seats, clock, &queue)?;
     let server = Server::start(listeners, config, file, queue)?;

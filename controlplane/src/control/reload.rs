@@ -64,6 +64,9 @@ impl Control {
         self.has_changed = true;
         self.needs_tables = false;
         self.master.registry = registry;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.journal.forget_names();
+        }
         self.master.limits = config.limits;
         self.config = config;
         self.follow_registry();

@@ -128,7 +128,7 @@ impl Scan {
             Act::Count(lines, counted) => Some(Answer::ok(lines, Payload::AffinityCount(counted))),
             Act::Flush(lines, ended, uid) => {
                 log::info!("operator {uid} has ended {ended} affinities");
-                Some(Answer::ok(lines, Payload::Flushed(Flushed { ended })))
+                Some(Answer::decided(lines, Payload::Flushed(Flushed { ended })))
             }
         }
     }

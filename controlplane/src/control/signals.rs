@@ -119,7 +119,10 @@ impl Control {
         }
         match backend.boots.judge(boot_id) {
             Boot::Same => {}
-            Boot::First => backend.boots.begin(boot_id),
+            Boot::First => {
+                backend.boots.begin(boot_id);
+                self.has_booted(id);
+            }
             Boot::Succeeded => {
                 let detail = format!("boot_id: {boot_id} is over, a later life has signalled");
                 return Err(Box::new(self.refuse(signal, OutcomeCode::Stale, detail)));
@@ -129,7 +132,14 @@ impl Control {
         Ok(())
     }
 
+    pub(super) fn has_booted(&mut self, id: BackendId) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.has_booted(id);
+        }
+    }
+
     pub(super) fn reboot(&mut self, id: BackendId, boot_id: u64) {
+        self.has_booted(id);
         let ended = self.state().reboot(id, boot_id);
         self.has_changed |= ended > 0;
         let name = self.master.registry.backend(id).map(Backend::name);

@@ -1,10 +1,11 @@
 //! How the control thread and the data plane begin.
 
-use super::{Control, Inquiry, Pulse, Tally, Watchers};
+use super::{Control, Inquiry, Pulse, Restored, Tally, Watchers};
 use crate::{
     audit::Audit,
     config::{self, Config},
     expiry::Wheel,
+    journal::Loaded,
     master::{Master, NoPlace, Registry},
     metrics::Histogram,
     ports::Ports,
@@ -15,7 +16,7 @@ use std::{
     path::PathBuf,
 };
 use tether_dataplane::{
-    clock::Clock,
+    clock::{Clock, Millis},
     plane::{Seat, data_plane},
     tables::TablesError,
 };
@@ -54,7 +55,8 @@ pub enum StartError {
 
 impl Control {
     /// Makes the data plane of a configuration, with one seat for each of its workers, in the order
-    /// of `workers.cores`. The ports must be there: the tables hold their MAC addresses.
+    /// of `workers.cores`. The ports must be there: the tables hold their MAC addresses. What is in
+    /// `state` is there again when this returns; without one, nothing outlives the daemon.
     ///
     /// # Errors
     /// What this version cannot do, or what is beyond a limit.
@@ -62,6 +64,22 @@ impl Control {
         config: Config,
         clock: Clock,
         ports: Box<dyn Ports>,
+        state: Option<Loaded>,
+    ) -> Result<(Self, Vec<Seat>), StartError> {
+        let now = clock.now();
+        let (mut control, mut seats) = Self::empty(config, clock, ports, now)?;
+        if let Some(loaded) = state {
+            control.resume(loaded, &mut seats, now);
+        }
+        Ok((control, seats))
+    }
+
+    /// Without affinities.
+    pub(super) fn empty(
+        config: Config,
+        clock: Clock,
+        ports: Box<dyn Ports>,
+        now: Millis,
     ) -> Result<(Self, Vec<Seat>), StartError> {
         let unsupported = publish::unsupported(&config);
         if !unsupported.is_empty() {
@@ -81,7 +99,6 @@ impl Control {
         let (writer, seats) = data_plane(&spec, workers, cells)?;
         let audit = config.control.audit.clone().map(open_audit);
         let audit = audit.transpose()?;
-        let now = clock.now();
         let control = Self {
             clock,
             started: now,
@@ -97,6 +114,8 @@ impl Control {
             inquiry: Inquiry::new(workers),
             watchers: Watchers::default(),
             audit,
+            recorder: None,
+            restored: Restored::default(),
             answers: Vec::new(),
             replies: Vec::new(),
             effects: Histogram::default(),

@@ -10,8 +10,10 @@ mod operator;
 mod oracle;
 mod outcomes;
 mod reload;
+mod restart;
 mod speakers;
 mod time;
+mod trouble;
 mod watch;
 
 use super::Control;
@@ -161,7 +163,7 @@ impl Bench {
     }
 
     fn of(text: &str) -> Self {
-        let made = Control::new(parse(text), Clock::start(), Box::new(OnePort));
+        let made = Control::new(parse(text), Clock::start(), Box::new(OnePort), None);
         let (control, seats) = made.unwrap_or_else(|error| panic!("{error}"));
         drop(seats);
         Self {
@@ -190,6 +192,7 @@ impl Bench {
         outcomes
             .try_recv()
             .expect("outcomes in the same turn")
+            .unwrap_or_else(|why| panic!("{why}"))
             .outcomes
     }
 

@@ -92,7 +92,7 @@ fn affinity_with(
         source: record.key.source.to_string(),
         owner: backend_name(control, record.owner),
         state: state(control, record),
-        created_ms_ago: now.since(record.created),
+        created_ms_ago: record.created.age(now),
         last_hit_ms_ago: view.last_hit.map(|hit| now.since(hit)),
         duration_ms: record.duration_ms,
         remaining_ms: remaining_ms(view, now),

@@ -117,17 +117,23 @@ async fn health(commands: &Commands) -> Page {
 
 const SILENT: &str = "the control thread does not answer\n";
 
-/// Whether packets are forwarded: ports up, every worker reporting.
+/// Whether packets are forwarded: state loaded, ports up, every worker reporting.
 async fn readiness(commands: &Commands) -> Page {
-    let reasons = match status(commands).await {
-        Some(status) => reasons(&status),
-        None => SILENT.to_owned(),
+    let Some(status) = status(commands).await else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, SILENT);
     };
-    if reasons.is_empty() {
-        text(StatusCode::OK, "ready\n")
-    } else {
-        text(StatusCode::SERVICE_UNAVAILABLE, reasons)
+    match reasons(&status) {
+        none if none.is_empty() => text(StatusCode::OK, ready(&status)),
+        reasons => text(StatusCode::SERVICE_UNAVAILABLE, reasons),
     }
+}
+
+/// Packets are forwarded; what else there is to know.
+fn ready(status: &Status) -> String {
+    let failing = status.journal.as_ref().and_then(|it| it.failing.as_ref());
+    let failing =
+        failing.map(|why| format!("the journal cannot be written, signals are refused: {why}\n"));
+    format!("ready\n{}", failing.unwrap_or_default())
 }
 
 /// What keeps the forwarder from being ready, one line each.
@@ -188,6 +194,18 @@ mod tests {
             }],
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn a_failing_journal_is_ready_and_said() {
+        let mut status = status(true, true, true);
+        assert_eq!(ready(&status), "ready\n");
+        status.journal = Some(operator::Journal {
+            failing: Some("disk full".into()),
+            ..Default::default()
+        });
+        assert_eq!(reasons(&status), "");
+        assert!(ready(&status).contains("signals are refused: disk full"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     command::{Command, Declined},
+    journal::NotRecorded,
     signal::{Identity, Signal},
 };
 use events::Events;
@@ -71,7 +72,8 @@ impl Signals {
             reply,
         };
         self.send(command).await?;
-        let mut decided = receiver.await.map_err(stopped)?;
+        let decided = receiver.await.map_err(stopped)?;
+        let mut decided = decided.map_err(not_recorded)?;
         reply::explain(&mut decided.outcomes, wrong);
         let outcome = decided.outcomes.into_iter().next();
         let outcome = outcome.ok_or_else(|| Status::internal("the signal has no outcome"))?;
@@ -110,6 +112,12 @@ fn declined(why: &Declined) -> Status {
         Declined::Denied(_) => Status::permission_denied(sentence),
         Declined::Exhausted(_) => Status::resource_exhausted(sentence),
     }
+}
+
+/// What was sent is not acknowledged, because it would not survive a restart.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn not_recorded(why: NotRecorded) -> Status {
+    Status::unavailable(why.to_string())
 }
 
 /// The control thread has gone without a reply.

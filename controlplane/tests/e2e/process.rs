@@ -106,6 +106,24 @@ fn l3_after_a_crash_the_library_asserts_what_it_holds() {
 }
 
 #[test]
+fn l1_after_a_crash_new_connections_still_stick() {
+    testbed::run(Setup::new().state(), |bed| {
+        let owner = "server-2";
+        let (affinity, outcome) = bed.server(owner).bind_source(SHOP, CLIENT, Options::new());
+        drop(affinity.detach());
+        bed.daemon.signal(Signal::KILL);
+        bed.daemon.ended(SOON);
+        bed.daemon.restart(&bed.setup, &bed.network.forwarder);
+        assert_sticks(bed.client(CLIENT), SHOP, owner);
+        let status: Status = bed.daemon.ctl(&["status"]);
+        assert_eq!(status.epoch, outcome.epoch);
+        let journal = status.journal.expect("a journal");
+        assert_eq!((journal.failing, journal.restored), (None, 1));
+        assert_spread(&bed.client("10.9.0.3").spread(SHOP, 40));
+    });
+}
+
+#[test]
 fn l2_a_reload_applies_a_file_whole_or_not_at_all() {
     testbed::run(Setup::new(), |bed| {
         for (server, source) in [("server-1", CLIENT), ("server-3", "10.9.0.3")] {

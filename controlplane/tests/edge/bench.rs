@@ -99,7 +99,7 @@ impl Edge {
     /// With the real control thread, and no workers.
     pub(crate) fn real(keys: &str, rest: &str) -> Self {
         Self::before(keys, rest, |config, commands| {
-            let made = Control::new(config, Clock::start(), Box::new(OnePort));
+            let made = Control::new(config, Clock::start(), Box::new(OnePort), None);
             let (control, seats) = made.unwrap();
             drop(seats);
             control.run(&commands);
@@ -193,6 +193,6 @@ pub(crate) fn decide(command: Command) {
         let outcomes = signals.iter().map(outcome).collect();
         let epoch = EPOCH;
         // Err: the sender has gone, as senders do.
-        let _ = reply.send(Outcomes { epoch, outcomes });
+        let _ = reply.send(Ok(Outcomes { epoch, outcomes }));
     }
 }

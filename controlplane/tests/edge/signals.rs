@@ -11,6 +11,7 @@ use tether_api::{
 };
 use tether_controlplane::{
     command::{Command, Outcomes},
+    journal::NotRecorded,
     signal::{Identity, Operation},
 };
 use tokio::sync::mpsc as async_mpsc;
@@ -371,10 +372,10 @@ async fn a_stop_answers_what_is_under_way() {
             gate.recv().unwrap();
             let outcomes = signals.iter().map(outcome).collect();
             reply
-                .send(Outcomes {
+                .send(Ok(Outcomes {
                     epoch: EPOCH,
                     outcomes,
-                })
+                }))
                 .unwrap();
         }
     });
@@ -397,4 +398,36 @@ async fn a_stop_answers_what_is_under_way() {
     let error = answers.message().await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable);
     stopping.await.unwrap();
+}
+
+/// Both ways to signal say that nothing is acknowledged, why, and that forwarding goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn l1_what_is_not_recorded_is_unavailable() {
+    let edge = Edge::start(move |command| {
+        if let Command::Signals { reply, .. } = command {
+            let why = NotRecorded {
+                directory: "/var/lib/tether".into(),
+                why: "No space left on device".into(),
+            };
+            reply.send(Err(why)).unwrap();
+        }
+    });
+    let mut client = edge.client().await;
+    let request = StartRequest {
+        service: "shop".into(),
+        source: "10.1.2.3".into(),
+        ..Default::default()
+    };
+    let unary = client.start(request).await.unwrap_err();
+    let batches = tokio_stream::iter([batch(1, &["10.1.2.3"])]);
+    let mut answers = client.signals(batches).await.unwrap().into_inner();
+    let streamed = answers.message().await.unwrap_err();
+    for error in [unary, streamed] {
+        assert_eq!(error.code(), Code::Unavailable);
+        let says = ["/var/lib/tether", "No space left", "forwarding goes on"];
+        assert!(
+            says.iter().all(|it| error.message().contains(it)),
+            "{error}"
+        );
+    }
 }

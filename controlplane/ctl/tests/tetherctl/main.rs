@@ -14,9 +14,9 @@ use tether_api::{
     operator::{
         AdminState, Affinity, AffinityFilter, AffinityKey, AffinityState, AffinitySwitch, Backend,
         BackendState, End, Entry, Event, EventKind, ExplainPacket, Explanation, Failure, Flow,
-        FlowFilter, Flushed, Payload, PlacedBy, Port, PortCounters, Protocol, Request, Response,
-        Service, SignalOutcome, StartAffinity, Stats, Status, TableFill, WatchFilter, Watching,
-        Worker, WorkerStats,
+        FlowFilter, Flushed, Journal, Payload, PlacedBy, Port, PortCounters, Protocol, Request,
+        Response, Service, SignalOutcome, StartAffinity, Stats, Status, TableFill, WatchFilter,
+        Watching, Worker, WorkerStats,
     },
     v1::OutcomeCode,
 };
@@ -127,6 +127,12 @@ fn status_tells_how_the_forwarder_does() {
             ..TableFill::default()
         },
         neighbours: Vec::new(),
+        journal: Some(Journal {
+            directory: "/var/lib/tether".into(),
+            failing: Some("No space left on device".into()),
+            restored: 1_234,
+            ..Journal::default()
+        }),
     };
     let run = ok(Payload::Status(status.clone())).run("status");
     assert_eq!((run.exit, run.requests), (0, vec![Request::Status]));
@@ -136,6 +142,13 @@ fn status_tells_how_the_forwarder_does() {
     );
     assert!(
         run.stdout.contains("affinities 250 of 1,000 (25.0 %)"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout
+            .contains("journal /var/lib/tether: CANNOT BE WRITTEN")
+            && run.stdout.contains("No space left on device"),
         "{}",
         run.stdout
     );

@@ -255,7 +255,7 @@ fn p5_a_disk_that_refuses_stops_nobody_and_is_counted() {
 #[test]
 fn p5_a_log_that_cannot_be_opened_keeps_the_daemon_from_starting() {
     let text = CONFIG.replacen("[control]", "[control]\naudit = \"/dev/null/audit.log\"", 1);
-    let made = Control::new(parse(&text), Clock::start(), Box::new(OnePort));
+    let made = Control::new(parse(&text), Clock::start(), Box::new(OnePort), None);
     let Err(error) = made.map(drop) else {
         panic!("it has started");
     };

@@ -11,6 +11,7 @@
 use super::{read, reply};
 use crate::{
     command::{Command, Outcomes},
+    journal::NotRecorded,
     server::{commands::Commands, limits, stopped},
     signal::Identity,
 };
@@ -39,7 +40,7 @@ struct Pending {
     sequence: u64,
     sent: Vec<v1::Signal>,
     wrong: Vec<(usize, read::Wrong)>,
-    reply: oneshot::Receiver<Outcomes>,
+    reply: oneshot::Receiver<Result<Outcomes, NotRecorded>>,
 }
 
 type Decisions = mpsc::Sender<Result<Pending, Status>>;
@@ -133,7 +134,8 @@ fn is_bound(batch: &SignalBatch) -> bool {
 
 impl Pending {
     async fn answer(self) -> Result<OutcomeBatch, Status> {
-        let mut outcomes = self.reply.await.map_err(super::stopped)?;
+        let outcomes = self.reply.await.map_err(super::stopped)?;
+        let mut outcomes = outcomes.map_err(super::not_recorded)?;
         reply::explain(&mut outcomes.outcomes, self.wrong);
         Ok(reply::batch(self.sequence, &self.sent, outcomes))
     }

@@ -25,6 +25,7 @@ pub struct Setup {
     affinity: String,
     health: bool,
     limits: String,
+    state: bool,
 }
 
 impl Setup {
@@ -41,6 +42,15 @@ impl Setup {
             affinity: String::new(),
             health: false,
             limits: String::new(),
+            state: false,
+        }
+    }
+
+    /// With a journal.
+    pub fn state(self) -> Self {
+        Self {
+            state: true,
+            ..self
         }
     }
 
@@ -109,6 +119,11 @@ impl Setup {
         let directory = directory.display();
         let cores: Vec<_> = (0..self.workers).collect();
         let (device, vdev) = self.device();
+        let state = if self.state {
+            format!("state = \"{directory}/state\"")
+        } else {
+            String::new()
+        };
         let mut text = format!(
             r#"[dpdk]
 args = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix=tether", "--vdev={vdev}"]
@@ -128,6 +143,7 @@ auth = "address"
 operator = "{directory}/operator.sock"
 metrics = "10.8.0.2:9470"
 audit = "{directory}/audit.log"
+{state}
 
 [limits]
 {}"#,
