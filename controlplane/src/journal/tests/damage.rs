@@ -1,7 +1,10 @@
 //! Files that were cut, flipped, lost.
 
 use super::{
-    super::format::{Batch, Kind},
+    super::{
+        disk::Disk as _,
+        format::{Batch, Kind},
+    },
     *,
 };
 use proptest::prelude::*;
@@ -116,6 +119,25 @@ fn damage_in_the_middle_costs_one_batch() {
 }
 
 #[test]
+fn what_a_snapshot_has_is_not_undone_by_older_records() {
+    let mut bench = Bench::new();
+    bench.turn(|it| it.put(1, 0, 90_000)).unwrap();
+    bench.turn(|it| it.end(1)).unwrap();
+    let name = segment(&bench);
+    let before = bench.disk.bytes(&name).len();
+    bench.turn(|it| it.put(1, 1, 90_000)).unwrap();
+    bench.journal.owes_snapshot = true;
+    bench.settle();
+    assert_eq!(bench.disk.names().unwrap().len(), 2);
+    // The last record of the affinity is damaged, but the snapshot has it.
+    let mut bytes = bench.disk.bytes(&name);
+    bytes[before + 40] ^= 1;
+    let (state, recovered) = found(&bench.disk.with(&name, bytes), &bench);
+    assert_eq!(state, bench.acked);
+    assert_eq!(recovered.left_out.len(), 1, "{:?}", recovered.left_out);
+}
+
+#[test]
 fn a_damaged_snapshot_falls_back_to_what_it_was_to_replace() {
     let mut bench = Bench::new();
     for place in 0..4 {
@@ -152,7 +174,7 @@ fn a_missing_segment_is_said() {
     assert!(state[1].is_some());
     let first = Kind::Segment.name(1);
     let disk = bench.disk.copy();
-    super::super::disk::Disk::remove(&disk, &first).unwrap();
+    disk.remove(&first).unwrap();
     let (state, recovered) = found(&disk, &bench);
     assert_eq!(state, State::default());
     assert!(

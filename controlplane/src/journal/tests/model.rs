@@ -91,6 +91,18 @@ fn snapshots_replace_what_led_to_them() {
 }
 
 #[test]
+fn a_snapshots_deadline_is_not_taken_back_by_an_older_record() {
+    let mut bench = Bench::new();
+    bench.journal.owes_snapshot = true;
+    bench.turn(|it| it.put(5, 0, 50_000)).unwrap();
+    bench.packet(5, 90_000);
+    let deadline = bench.state[5].unwrap().deadline;
+    bench.settle();
+    let found = state_of(&bench.recovered(), bench.now());
+    assert_eq!(found[5].unwrap().deadline, deadline);
+}
+
+#[test]
 fn generations_go_on_where_all_affinities_have_ended() {
     let mut bench = Bench::new();
     for _ in 0..40 {
