@@ -211,8 +211,8 @@ fn every_dscp_and_ecn_is_carried() {
     let flow = from_to(&format!("[{CLIENT6}]:1"), WEB6);
     let frame = flow.syn();
     for class in 0..=255_u8 {
-        let word = [0x60 | class >> 4, class << 4];
-        let frame = patched(frame.clone(), 14, &word);
+        let start = [0x60 | class >> 4, class << 4];
+        let frame = patched(frame.clone(), 14, &start);
         let left = world.send(&frame);
         let [left] = left.as_slice() else {
             panic!("{left:?}")
