@@ -197,9 +197,11 @@ fn buffers(queues: u16) -> u32 {
     EACH * u32::from(queues)
 }
 
-/// Bytes of a buffer: a whole frame of this MTU, with a tag and room for a tunnel's header.
+/// Bytes of a buffer: a whole frame of this MTU with two tags and its check sequence, after the headroom
+/// that tunnels' headers take.
 fn data_room(mtu: Option<u16>) -> u16 {
-    const AROUND: u16 = Mbuf::HEADROOM as u16 + 18;
+    #[expect(clippy::cast_possible_truncation, reason = "it is 128")]
+    const AROUND: u16 = Mbuf::HEADROOM as u16 + 14 + 8 + 4;
     let needed = mtu.map_or(0, |mtu| mtu.saturating_add(AROUND));
     needed.max(MempoolConfig::DATA_ROOM)
 }

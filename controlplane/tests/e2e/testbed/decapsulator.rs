@@ -9,6 +9,7 @@
 
 use std::{
     io::Read as _,
+    net::IpAddr,
     os::fd::OwnedFd,
     sync::{
         Arc,
@@ -23,7 +24,11 @@ use nix::sys::socket::{
 };
 use socket2::Socket;
 
-use super::{frames::Card, namespace::Namespace, vip::Family};
+use super::{
+    frames::Card,
+    namespace::Namespace,
+    vip::{Family, far_address},
+};
 
 /// How often it looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(20);
@@ -60,7 +65,9 @@ impl Decapsulator {
             host.ip(&format!("link set {end} up"));
         }
         host.set("ipv4/conf/all/rp_filter", "0");
-        let own = [Family::V4, Family::V6].map(|it| it.server_address(number).parse().unwrap());
+        let near = [Family::V4, Family::V6].map(|it| it.server_address(number));
+        let own = near.into_iter().chain([far_address(number)]);
+        let own: Vec<IpAddr> = own.map(|it| it.parse().unwrap()).collect();
         let (to, from) = (Card::of(host, "tunnel-in"), Card::of(host, "tunnel-out"));
         let frames = listen(host);
         let shared = Arc::new(Shared::default());
@@ -100,13 +107,7 @@ fn listen(host: &Namespace) -> Socket {
     socket
 }
 
-fn pass_on(
-    mut frames: Socket,
-    own: &[std::net::IpAddr],
-    to: [u8; 6],
-    card: &Card,
-    shared: &Shared,
-) {
+fn pass_on(mut frames: Socket, own: &[IpAddr], to: [u8; 6], card: &Card, shared: &Shared) {
     let mut buffer = [0; 4096];
     while !shared.stopped.load(Ordering::Acquire) {
         let Ok(bytes) = frames.read(&mut buffer) else {
@@ -124,7 +125,7 @@ fn pass_on(
 }
 
 /// The packet in a tunnel to one of these addresses.
-fn decapsulate<'a>(frame: &'a [u8], own: &[std::net::IpAddr]) -> Option<&'a [u8]> {
+fn decapsulate<'a>(frame: &'a [u8], own: &[IpAddr]) -> Option<&'a [u8]> {
     let (link, outer) = frame.split_at_checked(14)?;
     let (destination, protocol, rest) = match link[12..] {
         [0x08, 0x00] => {

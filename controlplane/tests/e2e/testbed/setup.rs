@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use super::vip::{Family, VIPS, Vip};
+use super::vip::{Family, VIPS, Vip, far_address};
 use tether_api::operator::Protocol;
 
 /// How DPDK reaches the veth.
@@ -21,7 +21,9 @@ pub struct Setup {
     driver: Driver,
     scheduler: &'static str,
     forward: &'static str,
-    far: Option<Family>,
+    tunnel: String,
+    backends: Option<Family>,
+    gateway: Option<&'static str>,
     affinity: String,
     health: bool,
     limits: String,
@@ -37,7 +39,9 @@ impl Setup {
             driver: Driver::AfPacket,
             scheduler: "maglev",
             forward: "dsr",
-            far: None,
+            tunnel: String::new(),
+            backends: None,
+            gateway: None,
             affinity: String::new(),
             health: false,
             limits: String::new(),
@@ -79,8 +83,30 @@ impl Setup {
     /// The servers are backends by their addresses of this family, whatever that of the VIP is.
     pub fn backends_of(self, family: Family) -> Self {
         Self {
-            far: Some(family),
+            backends: Some(family),
             ..self
+        }
+    }
+
+    /// A line of `[service.tunnel]`, for every service.
+    pub fn tunnel(mut self, line: &str) -> Self {
+        writeln!(self.tunnel, "{line}").unwrap();
+        self
+    }
+
+    /// The servers are backends by addresses behind this gateway.
+    pub fn behind(self, gateway: &'static str) -> Self {
+        Self {
+            gateway: Some(gateway),
+            ..self
+        }
+    }
+
+    /// The address by which server `number` is a backend of a service.
+    fn backend_address(&self, vip: &Vip, number: usize) -> String {
+        match (self.gateway, self.backends) {
+            (Some(_), _) => far_address(number),
+            (None, family) => family.unwrap_or(vip.family()).server_address(number),
         }
     }
 
@@ -109,6 +135,8 @@ impl Setup {
         let directory = directory.display();
         let cores: Vec<_> = (0..self.workers).collect();
         let (device, vdev) = self.device();
+        let gateway = self.gateway.iter();
+        let gateway: String = gateway.map(|it| format!("gateway = \"{it}\"\n")).collect();
         let mut text = format!(
             r#"[dpdk]
 args = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix=tether", "--vdev={vdev}"]
@@ -121,7 +149,7 @@ idle = "yield"
 [[port]]
 device = "{device}"
 addresses = ["10.9.0.2/24", "fd00:9::2/64"]
-
+{gateway}
 [control]
 signal = "10.8.0.2:7470"
 auth = "address"
@@ -136,6 +164,14 @@ metrics = "10.8.0.2:9470"
             self.write_service(&vip, &mut text);
         }
         text
+    }
+
+    fn tunnel_table(&self) -> String {
+        if self.tunnel.is_empty() {
+            String::new()
+        } else {
+            format!("[service.tunnel]\n{}", self.tunnel)
+        }
     }
 
     fn device(&self) -> (&'static str, String) {
@@ -165,6 +201,7 @@ protocol = "{}"
 scheduler = "{}"
 forward = "{}"
 
+{}
 [service.affinity]
 {}"#,
             vip.service,
@@ -173,6 +210,7 @@ forward = "{}"
             vip.protocol_name(),
             self.scheduler,
             self.forward,
+            self.tunnel_table(),
             self.affinity,
         );
         text.push_str(&service);
@@ -183,7 +221,7 @@ forward = "{}"
         for number in 1..=self.servers {
             let backend = format!(
                 "\n[[service.backend]]\nname = \"server-{number}\"\naddress = \"{}\"\nsignal_from = [\"10.8.0.{}\"]\n",
-                self.far.unwrap_or(vip.family()).server_address(number),
+                self.backend_address(vip, number),
                 10 + number,
             );
             text.push_str(&backend);

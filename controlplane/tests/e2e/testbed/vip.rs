@@ -39,6 +39,11 @@ impl Family {
     }
 }
 
+/// The address of server `number`, 1 or more, on a subnet that the forwarder is not on.
+pub fn far_address(number: usize) -> String {
+    format!("10.98.0.{}", 10 + number)
+}
+
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100));
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 0x100));
 
