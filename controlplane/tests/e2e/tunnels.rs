@@ -133,3 +133,23 @@ fn r2_tunnels_reach_servers_behind_a_gateway() {
         everything(bed, "gue-0-routed", Family::V4);
     });
 }
+
+#[test]
+fn jumbo_packets_go_through_tunnels() {
+    const MTU: u16 = 9000;
+    let setup = Setup::new().forward("ipip").mtu(MTU);
+    testbed::run(setup, |bed| {
+        bed.network.set_mtu(MTU);
+        let hosts = (1..).zip(&bed.network.servers);
+        let ends: Vec<_> = hosts
+            .map(|(number, host)| Decapsulator::start(host, number))
+            .collect();
+        let client = bed.client("10.9.0.1");
+        client.connect(SHOP).echo(&vec![7; STREAM]);
+        // Data and acknowledgements; with an MTU of 1500 the data alone takes 7000.
+        let packets: u64 = ends.iter().map(Decapsulator::packets).sum();
+        assert!((1000..4000).contains(&packets), "{packets} packets");
+        let too_big = bed.daemon.check_accounts().workers[0].fates["packet_too_big"];
+        assert!((1..100).contains(&too_big), "{too_big} packets too big");
+    });
+}

@@ -35,6 +35,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Room for what comes while others have the machine.
 const ROOM: usize = 8 << 20;
 
+/// The longest packet that it hands over.
+const JUMBO: usize = 9000;
+
 const IPIP: u8 = 4;
 const UDP: u8 = 17;
 const IPV6: u8 = 41;
@@ -62,7 +65,7 @@ impl Decapsulator {
             host.finish_frames_of(end);
             // Clients are reached by another interface than they come from.
             host.set(&format!("ipv4/conf/{end}/rp_filter"), "0");
-            host.ip(&format!("link set {end} up"));
+            host.ip(&format!("link set {end} mtu {JUMBO} up"));
         }
         host.set("ipv4/conf/all/rp_filter", "0");
         let near = [Family::V4, Family::V6].map(|it| it.server_address(number));
@@ -108,7 +111,7 @@ fn listen(host: &Namespace) -> Socket {
 }
 
 fn pass_on(mut frames: Socket, own: &[IpAddr], to: [u8; 6], card: &Card, shared: &Shared) {
-    let mut buffer = [0; 4096];
+    let mut buffer = [0; 2 * JUMBO];
     while !shared.stopped.load(Ordering::Acquire) {
         let Ok(bytes) = frames.read(&mut buffer) else {
             continue;

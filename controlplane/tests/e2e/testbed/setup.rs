@@ -24,6 +24,7 @@ pub struct Setup {
     tunnel: String,
     backends: Option<Family>,
     gateway: Option<&'static str>,
+    mtu: Option<u16>,
     affinity: String,
     health: bool,
     limits: String,
@@ -42,6 +43,7 @@ impl Setup {
             tunnel: String::new(),
             backends: None,
             gateway: None,
+            mtu: None,
             affinity: String::new(),
             health: false,
             limits: String::new(),
@@ -102,6 +104,14 @@ impl Setup {
         }
     }
 
+    /// The port has this MTU.
+    pub fn mtu(self, mtu: u16) -> Self {
+        Self {
+            mtu: Some(mtu),
+            ..self
+        }
+    }
+
     /// The address by which server `number` is a backend of a service.
     fn backend_address(&self, vip: &Vip, number: usize) -> String {
         match (self.gateway, self.backends) {
@@ -135,6 +145,10 @@ impl Setup {
         let directory = directory.display();
         let cores: Vec<_> = (0..self.workers).collect();
         let (device, vdev) = self.device();
+        let mtu = self
+            .mtu
+            .map(|it| format!("mtu = {it}\n"))
+            .unwrap_or_default();
         let gateway = self.gateway.iter();
         let gateway: String = gateway.map(|it| format!("gateway = \"{it}\"\n")).collect();
         let mut text = format!(
@@ -149,7 +163,7 @@ idle = "yield"
 [[port]]
 device = "{device}"
 addresses = ["10.9.0.2/24", "fd00:9::2/64"]
-{gateway}
+{gateway}{mtu}
 [control]
 signal = "10.8.0.2:7470"
 auth = "address"
@@ -177,7 +191,10 @@ metrics = "10.8.0.2:9470"
     fn device(&self) -> (&'static str, String) {
         match self.driver {
             Driver::AfPacket => {
-                let sizes = "blocksz=4096,framesz=2048,framecnt=512";
+                let sizes = match self.mtu {
+                    None => "blocksz=4096,framesz=2048,framecnt=512",
+                    Some(_) => "blocksz=36864,framesz=9216,framecnt=512",
+                };
                 let queues = self.workers;
                 let vdev = format!("net_af_packet0,iface=data,{sizes},qpairs={queues}");
                 ("net_af_packet0", vdev)
