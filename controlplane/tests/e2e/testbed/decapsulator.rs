@@ -111,7 +111,7 @@ fn listen(host: &Namespace) -> Socket {
 }
 
 fn pass_on(mut frames: Socket, own: &[IpAddr], to: [u8; 6], card: &Card, shared: &Shared) {
-    let mut buffer = [0; 2 * JUMBO];
+    let mut buffer = [0; JUMBO + 100];
     while !shared.stopped.load(Ordering::Acquire) {
         let Ok(bytes) = frames.read(&mut buffer) else {
             continue;

@@ -149,8 +149,8 @@ impl Setup {
             .mtu
             .map(|it| format!("mtu = {it}\n"))
             .unwrap_or_default();
-        let gateway = self.gateway.iter();
-        let gateway: String = gateway.map(|it| format!("gateway = \"{it}\"\n")).collect();
+        let gateway = self.gateway.map(|it| format!("gateway = \"{it}\"\n"));
+        let gateway = gateway.unwrap_or_default();
         let mut text = format!(
             r#"[dpdk]
 args = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix=tether", "--vdev={vdev}"]
