@@ -8,9 +8,9 @@ use crate::{
     testbed::{
         self, Testbed,
         client::ask,
-        decapsulator::Decapsulator,
+        decapsulator::{Decapsulator, kernel_takes_off},
         setup::Setup,
-        vip::{Family, GAME, GAME6, SHOP, SHOP6, Vip, far_address},
+        vip::{Family, GAME, GAME6, SHOP, SHOP6, Vip},
     },
 };
 
@@ -110,27 +110,54 @@ fn r2_gue_over_ipv6_carries_everything_and_affinities_hold() {
     everything_through("gue", Family::V6);
 }
 
-/// Servers on a subnet of their own, behind one of them: their tunnels go by the gateway, from source
-/// addresses that tell flows apart, and with the other variant of GUE.
+/// The first server passes on what is for the others' addresses behind it.
+fn route_by_the_first(bed: &Testbed<'_>, family: Family) {
+    let servers = &bed.network.servers;
+    let first = &servers[0];
+    match family {
+        Family::V4 => first.set("ipv4/ip_forward", "1"),
+        Family::V6 => first.set("ipv6/conf/all/forwarding", "1"),
+    }
+    first.set("ipv4/conf/all/send_redirects", "0");
+    for number in 2..=servers.len() {
+        let (near, far) = (family.server_address(number), family.far_address(number));
+        first.ip(&format!("route add {far} via {near} dev data"));
+    }
+}
+
+/// Servers on a subnet of their own: their tunnels go by the gateway, from source addresses that tell
+/// flows apart, and with the other variant of GUE.
 #[test]
 fn r2_tunnels_reach_servers_behind_a_gateway() {
     let setup = Setup::new()
         .forward("gue")
         .tunnel("variant = 0")
         .tunnel("source_prefix = \"10.97.0.0/16\"")
-        .behind("10.9.0.11");
+        .behind_the_first(Family::V4);
     testbed::run(setup, |bed| {
-        let servers = &bed.network.servers;
-        servers[0].set("ipv4/ip_forward", "1");
-        servers[0].set("ipv4/conf/all/send_redirects", "0");
-        for (number, server) in (1..).zip(servers) {
-            let (near, far) = (Family::V4.server_address(number), far_address(number));
+        for (number, server) in (1..).zip(&bed.network.servers) {
+            let far = Family::V4.far_address(number);
             server.ip(&format!("address add {far}/32 dev lo"));
-            if number > 1 {
-                servers[0].ip(&format!("route add {far}/32 via {near} dev data"));
+        }
+        route_by_the_first(bed, Family::V4);
+        everything(bed, "gue-0-routed", Family::V4);
+    });
+}
+
+/// Nothing of ours at the servers.
+#[test]
+fn r2_the_servers_kernels_take_ipip_over_ipv6_apart() {
+    let setup = Setup::new().forward("ipip").behind_the_first(Family::V6);
+    testbed::run(setup, |bed| {
+        route_by_the_first(bed, Family::V6);
+        for vips in [[SHOP, GAME], [SHOP6, GAME6]] {
+            for (number, server) in (1..).zip(&bed.network.servers) {
+                kernel_takes_off(server, number, vips[0].family());
+            }
+            for vip in vips {
+                through(bed, vip, "ipip-kernel", Family::V6);
             }
         }
-        everything(bed, "gue-0-routed", Family::V4);
     });
 }
 

@@ -316,7 +316,7 @@ fn nobody_is_told_about_errors_and_later_fragments() {
     let error = error4(3, 4, from_to(&format!("{CLIENT}:1"), WEB4), 40);
     assert!(world.send(&error).is_empty());
     let fragments = parts(from_to(&format!("{CLIENT}:1"), DNS4), 9, 32);
-    // The first is told about, and then knows that it went nowhere.
+    // Of a packet in fragments, the first is told about.
     assert_eq!(world.send(&fragments[0]).len(), 1);
     assert!(world.send(&fragments[1]).is_empty());
     let counts = world.counts(0);

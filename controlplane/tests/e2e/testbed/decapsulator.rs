@@ -6,6 +6,7 @@
 //! ```
 //!
 //! Kernels can do it with `ipip`, `sit`, `ip6_tunnel`, `gre` or `fou`; not every one has those drivers.
+//! IPv6 alone most can take off, as the end of a segment route ([`kernel_takes_off`]).
 
 use std::{
     io::Read as _,
@@ -24,11 +25,7 @@ use nix::sys::socket::{
 };
 use socket2::Socket;
 
-use super::{
-    frames::Card,
-    namespace::Namespace,
-    vip::{Family, far_address},
-};
+use super::{frames::Card, namespace::Namespace, vip::Family};
 
 /// How often it looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(20);
@@ -68,8 +65,8 @@ impl Decapsulator {
             host.ip(&format!("link set {end} mtu {JUMBO} up"));
         }
         host.set("ipv4/conf/all/rp_filter", "0");
-        let near = [Family::V4, Family::V6].map(|it| it.server_address(number));
-        let own = near.into_iter().chain([far_address(number)]);
+        let of = |it: Family| [it.server_address(number), it.far_address(number)];
+        let own = [Family::V4, Family::V6].into_iter().flat_map(of);
         let own: Vec<IpAddr> = own.map(|it| it.parse().unwrap()).collect();
         let (to, from) = (Card::of(host, "tunnel-in"), Card::of(host, "tunnel-out"));
         let frames = listen(host);
@@ -95,6 +92,19 @@ impl Drop for Decapsulator {
             drop(thread.join());
         }
     }
+}
+
+/// Has the kernel of a host take off outer IPv6 headers to the server's far address from packets of one
+/// family (RFC 8986, sections 4.5 and 4.6, without a segment routing header).
+pub fn kernel_takes_off(host: &Namespace, number: usize, inner: Family) {
+    let action = match inner {
+        Family::V4 => "End.DX4 nh4 0.0.0.0",
+        Family::V6 => "End.DT6 table local",
+    };
+    let end = Family::V6.far_address(number);
+    host.ip(&format!(
+        "route replace {end}/128 encap seg6local action {action} dev data"
+    ));
 }
 
 /// A socket that gets every frame of the host.

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use super::vip::{Family, VIPS, Vip, far_address};
+use super::vip::{Family, VIPS, Vip};
 use tether_api::operator::Protocol;
 
 /// How DPDK reaches the veth.
@@ -23,7 +23,7 @@ pub struct Setup {
     forward: &'static str,
     tunnel: String,
     backends: Option<Family>,
-    gateway: Option<&'static str>,
+    gateway: Option<Family>,
     mtu: Option<u16>,
     affinity: String,
     health: bool,
@@ -96,10 +96,10 @@ impl Setup {
         self
     }
 
-    /// The servers are backends by addresses behind this gateway.
-    pub fn behind(self, gateway: &'static str) -> Self {
+    /// The servers are backends by addresses of this family behind the first of them.
+    pub fn behind_the_first(self, family: Family) -> Self {
         Self {
-            gateway: Some(gateway),
+            gateway: Some(family),
             ..self
         }
     }
@@ -115,7 +115,7 @@ impl Setup {
     /// The address by which server `number` is a backend of a service.
     fn backend_address(&self, vip: &Vip, number: usize) -> String {
         match (self.gateway, self.backends) {
-            (Some(_), _) => far_address(number),
+            (Some(family), _) => family.far_address(number),
             (None, family) => family.unwrap_or(vip.family()).server_address(number),
         }
     }
@@ -149,7 +149,8 @@ impl Setup {
             .mtu
             .map(|it| format!("mtu = {it}\n"))
             .unwrap_or_default();
-        let gateway = self.gateway.map(|it| format!("gateway = \"{it}\"\n"));
+        let gateway = self.gateway.map(|it| it.server_address(1));
+        let gateway = gateway.map(|it| format!("gateway = \"{it}\"\n"));
         let gateway = gateway.unwrap_or_default();
         let mut text = format!(
             r#"[dpdk]
