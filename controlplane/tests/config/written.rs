@@ -87,7 +87,10 @@ fn what_is_written_in_another_way_than_it_was_read_survives() {
 fn tunnels_and_the_audit_log_survive() {
     for (forward, keys) in [
         ("gue", "port = 6081\nvariant = 0\nmss_clamp = 1300"),
-        ("gue", "source_prefix = [\"10.99.0.0/16\", \"fd00:99::/64\"]"),
+        (
+            "gue",
+            "source_prefix = [\"10.99.0.0/16\", \"fd00:99::/64\"]",
+        ),
         ("ipip", "source_prefix = \"10.99.0.0/16\""),
         ("gre", ""),
     ] {
