@@ -1,0 +1,5 @@
+//! What the measuring programs share: cores, time, and one way to print results.
+
+pub mod cores;
+pub mod meter;
+pub mod progress;
