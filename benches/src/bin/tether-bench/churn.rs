@@ -95,6 +95,11 @@ impl<'a> Churn<'a> {
         &self.writer
     }
 
+    /// The writer, to fill the tables before anything is due.
+    pub(crate) fn writer_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+
     /// Does what is due, or waits a little.
     pub(crate) fn turn(&mut self) -> Result<(), Box<dyn Error>> {
         let now = Instant::now();

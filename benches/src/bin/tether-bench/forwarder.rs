@@ -37,15 +37,16 @@ pub(crate) fn measure(
     };
     let spec = tables(&seen, &ports.macs, arguments)?;
     let capacity = wanted + churn::room(arguments) + SPARE;
-    let (mut writer, seats) = data_plane(&spec, arguments.workers(), capacity)?;
+    let (writer, seats) = data_plane(&spec, arguments.workers(), capacity)?;
     let clock = Clock::start();
-    fill(&mut writer, &seen, wanted, arguments, clock.now())?;
-    let sizes = sizes(&writer, arguments);
     let queues = std::mem::take(&mut ports.workers);
     let parts = seats.into_iter().zip(queues);
     let parts = parts.map(|(seat, queues)| Parts { seat, queues }).collect();
     let mut churn = Churn::new(writer, spec, arguments, &clock);
     with_crew(eal, parts, arguments, &clock, |crew| {
+        let writer = churn.writer_mut();
+        crew.rest(|| fill(writer, &seen, wanted, arguments, clock.now()))?;
+        let sizes = sizes(churn.writer(), arguments);
         crew.run(Phase::Steps(arguments.warmup), || churn.turn())?;
         let before = (counted(&churn), churn.done);
         let done = crew.run(Phase::Steps(arguments.seconds), || churn.turn())?;

@@ -20,7 +20,7 @@ use arguments::{Arguments, Mode};
 use clap::Parser;
 use dpdk::Eal;
 use std::{error::Error, process::ExitCode};
-use tether_benches::cores;
+use tether_benches::{command_line, cores};
 
 #[expect(
     clippy::print_stderr,
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let all: Vec<String> = std::env::args().collect();
-    let (eal, own) = arguments::split(&all);
+    let (eal, own) = command_line::split(&all);
     let arguments = Arguments::parse_from(own);
     // EAL's own threads too.
     cores::keep_off(&arguments.cores)?;
