@@ -25,8 +25,10 @@ const LIFE_MS: u64 = 1000;
 /// Their sources: 48.0.0.0 and on, which no capture of ours has.
 const FIRST_SOURCE: u32 = 0x3000_0000;
 const SOURCES: u32 = 1 << 24;
-/// How long nothing is done where nothing is due.
+/// How long nothing is done where nothing is due, and where nothing ever will be: a worker may need
+/// this core.
 const PAUSE: Duration = Duration::from_micros(200);
+const IDLE: Duration = Duration::from_millis(20);
 
 /// The writer at work.
 #[derive(Debug)]
@@ -117,9 +119,17 @@ impl<'a> Churn<'a> {
             self.writer.publish();
         } else {
             self.writer.reclaim();
-            thread::sleep(PAUSE);
+            thread::sleep(self.pause());
         }
         Ok(())
+    }
+
+    fn pause(&self) -> Duration {
+        if self.signals_per_second == 0 && self.between_reloads.is_none() {
+            IDLE
+        } else {
+            PAUSE
+        }
     }
 
     fn signal(&mut self) -> Result<(), Box<dyn Error>> {
