@@ -152,7 +152,7 @@ mod tests {
     fn steps_are_counted_with_their_time() {
         let mut steps = 0;
         let meter = Meter::run(0.01, || steps += 1);
-        let times = Meter::step_ns(&[meter.clone()]);
+        let times = Meter::step_ns(std::slice::from_ref(&meter));
         assert!(meter.seconds() >= 0.01 && steps >= STEPS);
         assert!(times.p50 <= times.p99 && times.p99 <= times.max);
     }

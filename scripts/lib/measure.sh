@@ -53,6 +53,7 @@ reserve_hugepages() {
 }
 
 clean_up() {
+    stop_testpmd
     stop_tetherd KILL
     sysctl -qw "vm.nr_hugepages=${HUGEPAGES_BEFORE:-0}"
     rm -rf "$WORK"
@@ -80,24 +81,45 @@ source_port() {
     echo "$port,infinite_rx=1"
 }
 
-# tether_bench CAPTURE OPTION...: one measurement, as JSON.
-tether_bench() {
+# tether_bench CAPTURE OPTION...: one measurement with one worker, as JSON.
+tether_bench() { tether_bench_on "$WORKER_CORE" "$@"; }
+
+# tether_bench_on CORES CAPTURE OPTION...: with a worker on each of the cores.
+tether_bench_on() {
+    local cores=$1
+    shift
     "$RELEASE/tether-bench" "${EAL[@]}" "--vdev=$(source_port "$1")" --vdev=net_null0,no-rx=1 -- \
-        --json --cores "$WORKER_CORE" --mbufs "$(buffers "$1")" --seconds "$SECONDS_EACH" "${@:2}"
+        --json --cores "$cores" --mbufs "$(buffers "$1")" --seconds "$SECONDS_EACH" "${@:2}"
 }
 
-# testpmd MODE CAPTURE: the same for testpmd, by its own statistics, without the first and last second.
+# testpmd MODE CAPTURE: the same for testpmd, by its own statistics; its first seconds are no seconds.
 testpmd() {
-    local lcores="0@$CONTROL_CORE,1@$WORKER_CORE" log=$WORK/testpmd.log
-    timeout --signal=INT "$((SECONDS_EACH + 4))" dpdk-testpmd \
-        --no-pci --in-memory --no-telemetry "--lcores=$lcores" --log-level=error \
+    local log=$WORK/testpmd.log
+    : >"$log"
+    dpdk-testpmd --no-pci --in-memory --no-telemetry --log-level=error \
+        "--lcores=0@$CONTROL_CORE,1@$WORKER_CORE" \
         "--vdev=$(source_port "$2")" --vdev=net_null0,no-rx=1 -- \
         "--forward-mode=$1" --nb-cores=1 --burst=64 "--total-num-mbufs=$(buffers "$2")" \
-        --no-lsc-interrupt --stats-period=1 </dev/null >"$log" 2>&1 || true
-    sed -n 's/.*Rx-pps: *\([0-9]*\).*/\1/p' "$log" | jq -sc --arg mode "$1" '
-        map(select(. > 0)) | .[1:-1] | sort |
-        if length == 0 then error("testpmd \($mode) has forwarded nothing") else . end |
-        {packets_per_second: .[length / 2 | floor]}' || { tail -n 20 "$log" >&2 && die "testpmd has failed"; }
+        --no-lsc-interrupt --stats-period=1 </dev/null >"$log" 2>&1 &
+    TESTPMD=$!
+    wait_until 120 has_rates_or_is_gone $((SECONDS_EACH + 2)) || true
+    stop_testpmd
+    has_rates 3 || { tail -n 20 "$log" >&2 && die "testpmd does not forward, see above"; }
+    rates | jq -sc '.[2:] | sort | {packets_per_second: .[length / 2 | floor]}'
+}
+
+# rates: what testpmd has told until now, packets a second, one a line.
+rates() { sed -n 's/.*Rx-pps: *\([1-9][0-9]*\).*/\1/p' "$WORK/testpmd.log"; }
+
+has_rates() { (($(rates | wc -l) >= $1)); }
+
+has_rates_or_is_gone() { has_rates "$1" || ! kill -0 "$TESTPMD" 2>/dev/null; }
+
+stop_testpmd() {
+    [[ -n ${TESTPMD:-} ]] || return 0
+    kill -TERM "$TESTPMD" 2>/dev/null || true
+    wait "$TESTPMD" 2>/dev/null || true
+    TESTPMD=''
 }
 
 # buffers CAPTURE: frames that a pool needs for it. testpmd has one pool for all ports.

@@ -12,7 +12,8 @@ const MILLION: u32 = 1_000_000;
 pub(crate) struct Bar {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
-    pub(crate) bar: &'static str,
+    #[serde(rename = "bar")]
+    pub(crate) limit: &'static str,
     pub(crate) measured: String,
     /// `None`: something of it was not measured.
     pub(crate) met: Option<bool>,
@@ -48,7 +49,7 @@ impl Values {
         self
     }
 
-    fn bar(self, name: &'static str, what: &'static str, bar: &'static str) -> Bar {
+    fn bar(self, name: &'static str, what: &'static str, limit: &'static str) -> Bar {
         let all = self.met.iter().copied();
         let met = all.reduce(|a, b| match (a, b) {
             (Some(false), _) | (_, Some(false)) => Some(false),
@@ -58,7 +59,7 @@ impl Values {
         Bar {
             name,
             what,
-            bar,
+            limit,
             measured: self.text,
             met: met.flatten(),
         }
@@ -303,7 +304,7 @@ fn v8(results: &Results) -> Bar {
     let refused: f64 = ["batched", "unary"]
         .iter()
         .flat_map(|what| results.of(what).numbers("refused"))
-        .sum();
+        .fold(0.0, f64::max);
     Values::default()
         .value(
             "batched",

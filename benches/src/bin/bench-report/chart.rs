@@ -182,11 +182,12 @@ impl Bars {
             let y = self.y.range(self.tops().into_iter());
             let mut chart = axes(area, x, y.clone())?;
             let name = |x: &f64| {
-                let place = (x - 0.5).round();
-                let is_middle = (x - 0.5 - place).abs() < 1e-6;
                 let names = self.categories.iter().zip(0_u32..);
-                let mut names = names.filter(|(_, at)| is_middle && f64::from(*at) == place);
-                names.next().map_or(String::new(), |(name, _)| name.clone())
+                let is_there = |(_, at): &(&String, u32)| (f64::from(*at) + 0.5 - x).abs() < 1e-6;
+                names
+                    .clone()
+                    .find(is_there)
+                    .map_or(String::new(), |(name, _)| name.clone())
             };
             chart
                 .configure_mesh()

@@ -24,7 +24,7 @@ pub(crate) fn page(results: &Results, bars: &[Bar]) -> Result<String, Box<dyn Er
             bar.name,
             escaped(bar.what),
             escaped(&bar.measured),
-            escaped(bar.bar),
+            escaped(bar.limit),
             verdict.replace(' ', "-"),
         )?;
     }

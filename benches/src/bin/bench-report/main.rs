@@ -76,6 +76,6 @@ fn print_table(bars: &[Bar]) {
     for bar in bars {
         println!("{:<4} {:<12} {}", bar.name, bar.verdict(), bar.what);
         println!("{:17} {}", "", bar.measured);
-        println!("{:17} bar: {}", "", bar.bar);
+        println!("{:17} bar: {}", "", bar.limit);
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn page(results: &Results, bars: &[Bar]) -> String {
             bar.name,
             bar.what,
             bar.measured,
-            bar.bar,
+            bar.limit,
             bar.verdict()
         );
     }

@@ -19,11 +19,7 @@ pub(crate) fn all(results: &Results) -> Result<Vec<String>, Box<dyn Error>> {
         latencies(results),
         tables(results),
     ];
-    plots
-        .into_iter()
-        .filter(|it| !matches!(it, Ok(None)))
-        .map(|it| it.map(Option::unwrap_or_default))
-        .collect()
+    plots.into_iter().filter_map(Result::transpose).collect()
 }
 
 type Plot = Result<Option<String>, Box<dyn Error>>;
@@ -209,19 +205,23 @@ fn number(count: u64) -> f64 {
 
 /// Packets per second of every program and mode, as a table in Markdown.
 pub(crate) fn path_table(results: &Results) -> String {
-    let mut table = "| million packets a second |".to_owned();
     let flows = results.of("path").conditions("flows");
-    for flows in &flows {
-        table += &format!(" {} flows |", short(number(*flows)));
-    }
-    table += "\n|---|";
-    table += &"---|".repeat(flows.len());
+    let head = flows
+        .iter()
+        .map(|it| format!("{} flows", short(number(*it))));
+    let mut rows = vec![row("million packets a second", head)];
+    rows.push(row("---", flows.iter().map(|_| "---".to_owned())));
     for (program, mode, name) in MODES {
-        table += &format!("\n| {name} |");
-        for flows in &flows {
+        let rates = flows.iter().map(|flows| {
             let rate = path(results, program, mode, *flows).median("packets_per_second");
-            table += &rate.map_or(" – |".to_owned(), |rate| format!(" {:.2} |", rate / 1e6));
-        }
+            rate.map_or("–".to_owned(), |rate| format!("{:.2}", rate / 1e6))
+        });
+        rows.push(row(name, rates));
     }
-    table + "\n"
+    rows.join("\n") + "\n"
+}
+
+fn row(first: &str, rest: impl Iterator<Item = String>) -> String {
+    let cells: Vec<_> = std::iter::once(first.to_owned()).chain(rest).collect();
+    format!("| {} |", cells.join(" | "))
 }

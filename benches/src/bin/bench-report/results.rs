@@ -42,7 +42,7 @@ impl Results {
     }
 }
 
-impl<'a> Selection<'a> {
+impl Selection<'_> {
     /// Those whose condition has this value; conditions are beside or in the result.
     pub(crate) fn with(&self, key: &str, value: impl Into<Value>) -> Self {
         let value = value.into();

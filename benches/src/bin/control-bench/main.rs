@@ -224,7 +224,7 @@ fn config(affinities: u32) -> Result<Config, Box<dyn Error>> {
     let text = format!(
         r#"
         [dpdk]
-        args = []
+        args = ["--no-pci", "--vdev=net_null0"]
         [workers]
         cores = [0]
         [[port]]

@@ -80,7 +80,7 @@ enum What {
 /// Whom to signal.
 #[derive(Clone, Debug, clap::Args)]
 struct Target {
-    /// The forwarder, as in https://127.0.0.1:7470.
+    /// The forwarder, as in `https://127.0.0.1:7470`.
     #[arg(long)]
     to: String,
     /// Where the certificates are.

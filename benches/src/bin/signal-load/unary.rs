@@ -58,9 +58,9 @@ pub(crate) async fn load(
         }
         Some(per_second) => {
             let caller = calls.one_after_the_other(target, client);
-            let (called, sent) =
+            let (calling, background) =
                 tokio::join!(caller, send_background(target, per_second, calls.until));
-            called.and(sent)?;
+            calling.and(background)?;
         }
     }
     let latencies = calls.latencies.borrow();

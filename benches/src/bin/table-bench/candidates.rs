@@ -91,11 +91,11 @@ fn key(address: u32) -> Key {
     key
 }
 
-/// All tables with so many clients, and what changes each.
-pub(crate) fn fill(
-    eal: &Eal,
-    entries: u32,
-) -> Result<(Vec<Box<dyn Candidate>>, Vec<Changer>), Box<dyn Error>> {
+/// Tables, and what changes each.
+type Filled = (Vec<Box<dyn Candidate>>, Vec<Changer>);
+
+/// All tables with so many clients.
+pub(crate) fn fill(eal: &Eal, entries: u32) -> Result<Filled, Box<dyn Error>> {
     let (affinity, change_affinity) = fill_affinities(entries)?;
     let (rte_hash, change_rte_hash) = fill_rte_hash(eal, entries)?;
     let keys = || (0..entries).map(|number| (key(address(number)), u64::from(number)));

@@ -110,9 +110,9 @@ impl Workplace<'_> {
             Ok(guard) => guard,
             Err(error) => return complain(&error.to_string()),
         };
-        let ports = parts.queues.into_iter();
-        let ports = ports.map(|port| Flood::new(port, self.arguments.flood));
-        let mut worker = Worker::new(parts.seat, ports.collect(), self.arguments.flows);
+        let flood = |port| Flood::new(port, self.arguments.flood);
+        let queues = parts.queues.into_iter().map(flood).collect();
+        let mut worker = Worker::new(parts.seat, queues, self.arguments.flows);
         for phase in phases {
             if reports.send(self.go_through(phase, &mut worker)).is_err() {
                 return;

@@ -40,10 +40,10 @@ pub(crate) fn measure(
     let (writer, seats) = data_plane(&spec, arguments.workers(), capacity)?;
     let clock = Clock::start();
     let queues = std::mem::take(&mut ports.workers);
-    let parts = seats.into_iter().zip(queues);
-    let parts = parts.map(|(seat, queues)| Parts { seat, queues }).collect();
+    let crew = seats.into_iter().zip(queues);
+    let crew = crew.map(|(seat, queues)| Parts { seat, queues }).collect();
     let mut churn = Churn::new(writer, spec, arguments, &clock);
-    with_crew(eal, parts, arguments, &clock, |crew| {
+    with_crew(eal, crew, arguments, &clock, |crew| {
         let writer = churn.writer_mut();
         crew.rest(|| fill(writer, &seen, wanted, arguments, clock.now()))?;
         let sizes = sizes(churn.writer(), arguments);

@@ -19,7 +19,7 @@ pub(crate) struct Ports {
     pub(crate) workers: Vec<Queues>,
     pub(crate) macs: Vec<Mac>,
     // Dropped after the queues: fields are dropped in order.
-    _ports: Vec<Port>,
+    open: Vec<Port>,
 }
 
 /// Opens every port that EAL knows, with as many queues as there are workers.
@@ -32,7 +32,7 @@ pub(crate) fn open(eal: &Eal, arguments: &Arguments) -> Result<Ports, Box<dyn Er
     let mut all = Ports {
         workers: (0..count).map(|_| Queues::new()).collect(),
         macs: Vec::new(),
-        _ports: Vec::new(),
+        open: Vec::new(),
     };
     for (place, name) in names.iter().enumerate() {
         let pools = pools(eal, place, count, arguments)?;
@@ -43,7 +43,7 @@ pub(crate) fn open(eal: &Eal, arguments: &Arguments) -> Result<Ports, Box<dyn Er
         };
         let (port, queues) = Port::open(eal, name)?.configure(&config)?;
         all.macs.push(Mac(port.mac()));
-        all._ports.push(port);
+        all.open.push(port);
         let queues = queues.into_iter().zip(&pools);
         for (worker, (queue, pool)) in all.workers.iter_mut().zip(queues) {
             worker.push(DpdkPort::new(queue, pool.clone()));
