@@ -6,8 +6,9 @@ OUT=${CARGO_TARGET_DIR:-$ROOT/target}/bench
 RESULTS=$OUT/results.jsonl
 # Frames that a pool needs for the largest file, and those on the way.
 BUFFERS=1100000
-# 2 MB each: a pool of that many frames, or the largest table.
+# Of 2 MB each: for a pool of that many frames or the largest table, and for tetherd alone.
 HUGEPAGES=1800
+FEW_HUGEPAGES=100
 SIGNAL=127.0.0.1:17470
 METRICS=127.0.0.1:19470
 
@@ -43,13 +44,23 @@ allowed_cores() {
     done
 }
 
+# reserve_hugepages: as many as the parts need.
 reserve_hugepages() {
+    local needed=$FEW_HUGEPAGES part
+    for part in "${PARTS[@]}"; do
+        [[ $part =~ ^(control|signals|start)$ ]] || needed=$HUGEPAGES
+    done
     HUGEPAGES_BEFORE=$(sysctl -n vm.nr_hugepages)
-    ((HUGEPAGES_BEFORE < HUGEPAGES)) || return 0
-    sysctl -qw "vm.nr_hugepages=$HUGEPAGES"
-    local had
-    had=$(sysctl -n vm.nr_hugepages)
-    ((had >= HUGEPAGES)) || die "only $had of $HUGEPAGES hugepages of 2 MB can be had: free some memory"
+    has_hugepages "$needed" && return
+    # What files are cached in, and small pieces, may stand in the way.
+    sync
+    sysctl -qw vm.drop_caches=1 vm.compact_memory=1
+    has_hugepages "$needed" || die "$needed hugepages of 2 MB cannot be had: free some memory"
+}
+
+has_hugepages() {
+    (($(sysctl -n vm.nr_hugepages) >= $1)) || sysctl -qw "vm.nr_hugepages=$1"
+    (($(sysctl -n vm.nr_hugepages) >= $1))
 }
 
 clean_up() {

@@ -14,7 +14,7 @@ use std::{
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// How long it took.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Started {
     ready_ms: Option<f64>,
     forwarding_ms: Option<f64>,
@@ -48,29 +48,33 @@ fn watch(
     began: Instant,
     patience: Duration,
 ) -> Result<Started, Box<dyn Error>> {
-    let mut ready_ms = None;
+    let mut started = Started::default();
     while began.elapsed() < patience {
         if let Some(status) = child.try_wait()? {
             return Err(format!("it ended by itself: {status}").into());
         }
-        if ready_ms.is_none() && get(metrics, "/readyz").is_some_and(|it| it.contains(" 200 ")) {
-            ready_ms = Some(milliseconds(began));
-        }
         let page = get(metrics, "/metrics").unwrap_or_default();
-        if sum(&page, "tether_packets_total{", "fate=\"forwarded\"") > 0 {
-            return Ok(Started {
-                forwarding_ms: Some(milliseconds(began)),
-                ready_ms,
-                affinities: sum(&page, "tether_affinities{", ""),
-            });
+        if started.forwarding_ms.is_none() && forwarded(&page) > 0 {
+            started.forwarding_ms = Some(milliseconds(began));
+            started.affinities = sum(&page, "tether_affinities{", "");
+        }
+        if started.ready_ms.is_none() && get(metrics, "/readyz").is_some_and(|it| is_ok(&it)) {
+            started.ready_ms = Some(milliseconds(began));
+        }
+        if started.ready_ms.and(started.forwarding_ms).is_some() {
+            break;
         }
         thread::sleep(PAUSE);
     }
-    Ok(Started {
-        ready_ms,
-        forwarding_ms: None,
-        affinities: 0,
-    })
+    Ok(started)
+}
+
+fn forwarded(page: &str) -> u64 {
+    sum(page, "tether_packets_total{", "fate=\"forwarded\"")
+}
+
+fn is_ok(answer: &str) -> bool {
+    answer.lines().next().is_some_and(|it| it.contains(" 200"))
 }
 
 fn milliseconds(began: Instant) -> f64 {
