@@ -25,6 +25,8 @@ const LIFE_MS: u64 = 1000;
 /// Their sources: 48.0.0.0 and on, which no capture of ours has.
 const FIRST_SOURCE: u32 = 0x3000_0000;
 const SOURCES: u32 = 1 << 24;
+/// What is later than this is not made up for: somebody else has had the core.
+const BEHIND: Duration = Duration::from_millis(100);
 /// How long nothing is done where nothing is due, and where nothing ever will be: a worker may need
 /// this core.
 const PAUSE: Duration = Duration::from_micros(200);
@@ -66,7 +68,7 @@ impl Tally {
 
 /// Affinities that the table needs room for besides those that were filled in.
 pub(crate) fn room(arguments: &Arguments) -> usize {
-    usize::try_from(arguments.signals_per_second * LIFE_MS * 3 / 2000).unwrap_or(usize::MAX)
+    usize::try_from(arguments.signals_per_second * LIFE_MS * 2 / 1000).unwrap_or(usize::MAX)
 }
 
 impl<'a> Churn<'a> {
@@ -106,8 +108,11 @@ impl<'a> Churn<'a> {
     pub(crate) fn turn(&mut self) -> Result<(), Box<dyn Error>> {
         let now = Instant::now();
         if self.signals_per_second > 0 && now >= self.next_signals {
-            self.next_signals +=
-                Duration::from_nanos(TURN * 1_000_000_000 / self.signals_per_second);
+            let due = self
+                .next_signals
+                .max(now.checked_sub(BEHIND).unwrap_or(now));
+            self.next_signals =
+                due + Duration::from_nanos(TURN * 1_000_000_000 / self.signals_per_second);
             self.signal()?;
             self.expire();
             self.writer.publish();
