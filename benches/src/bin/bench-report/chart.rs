@@ -58,6 +58,8 @@ pub(crate) struct Lines {
 #[derive(Clone, Debug)]
 pub(crate) struct Bars {
     pub(crate) title: &'static str,
+    /// What the categories are.
+    pub(crate) x_label: &'static str,
     pub(crate) y: Axis,
     pub(crate) categories: Vec<String>,
     /// A value for each category.
@@ -133,8 +135,16 @@ pub(crate) fn short(value: f64) -> String {
         it if it >= 1e3 => (value / 1e3, " k"),
         _ => (value, ""),
     };
-    let text = format!("{value:.2}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
+    // Three digits that count.
+    let text = match value.abs() {
+        it if it >= 100.0 => format!("{value:.0}"),
+        it if it >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    };
+    let text = match text.split_once('.') {
+        Some(_) => text.trim_end_matches('0').trim_end_matches('.'),
+        None => &text,
+    };
     format!("{text}{unit}")
 }
 
@@ -191,6 +201,7 @@ impl Bars {
             };
             chart
                 .configure_mesh()
+                .x_desc(self.x_label)
                 .y_desc(self.y.label)
                 .disable_x_mesh()
                 .x_labels(self.categories.len() * 2 + 1)
@@ -318,6 +329,8 @@ mod tests {
             (2e6, "2 M"),
             (0.25, "0.25"),
             (40.0, "40"),
+            (241.39, "241"),
+            (12_070.0, "12.1 k"),
         ] {
             assert_eq!(short(value), text);
         }

@@ -72,6 +72,7 @@ fn stages(results: &Results) -> Plot {
     });
     let chart = Bars {
         title: "Where the cycles of a packet go",
+        x_label: "flows, and who places them",
         y: Axis::plain("cycles per packet"),
         categories: runs.iter().map(|(name, _)| name.clone()).collect(),
         series: present(series.into(), |it| it.iter().any(Option::is_some)),
@@ -150,6 +151,7 @@ fn by_percentile(title: &'static str, series: Vec<Series<Option<f64>>>) -> Plot 
     let series = present(series, |it| it.iter().any(Option::is_some));
     let chart = Bars {
         title,
+        x_label: "percentile",
         y: Axis::logarithmic("microseconds"),
         categories: PERCENTILES.map(|(_, name)| name.to_owned()).into(),
         series,
@@ -174,12 +176,10 @@ fn tables(results: &Results) -> Plot {
         }
     });
     let chart = Bars {
-        title: "Lookups that hit, by the number of entries, nobody writing",
+        title: "Lookups that hit, nobody writing",
+        x_label: "entries in the table",
         y: Axis::plain("cycles per lookup"),
-        categories: entries
-            .iter()
-            .map(|it| format!("{} entries", short(number(*it))))
-            .collect(),
+        categories: entries.iter().map(|it| short(number(*it))).collect(),
         series: present(series.into(), |it| it.iter().any(Option::is_some)),
         is_stacked: false,
     };
