@@ -25,7 +25,8 @@ fn frame() -> Vec<u8> {
     let mut frame = Vec::new();
     let packet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
         .ipv4([10, 64, 0, 1], [10, 9, 0, 100], 64)
-        .tcp(1024, 80, 1, 65_535);
+        .tcp(1024, 80, 1, 65_535)
+        .ack(1);
     packet.write(&mut frame, &[]).expect("a Vec takes all");
     frame.resize(60, 0);
     frame
