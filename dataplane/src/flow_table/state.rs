@@ -168,7 +168,6 @@ impl Flow {
         }
     }
 
-    #[inline]
     fn with(self, state: State) -> Self {
         Self(self.0 & !(7 << STATE_SHIFT) | (state as u32) << STATE_SHIFT)
     }
@@ -232,6 +231,15 @@ impl Flow {
     /// The flow after another packet.
     #[inline]
     pub(crate) fn after(self, event: TcpEvent, now: Tick) -> Self {
+        let is_steady = matches!(self.state(), State::TcpEstablished | State::UdpEstablished);
+        if is_steady && event == TcpEvent::Other && self.seen() == now {
+            return self;
+        }
+        self.after_change(event, now)
+    }
+
+    /// As [`Self::after`], of a flow that goes over into something else.
+    fn after_change(self, event: TcpEvent, now: Tick) -> Self {
         let seen = Self(self.0 & !(TICK_MASK << BACKEND_BITS) | now.0 << BACKEND_BITS);
         seen.with(next(self.state(), event))
     }
@@ -249,7 +257,6 @@ impl Flow {
 }
 
 /// A client that goes on after its RST did not send it: a forged one ends nothing.
-#[inline]
 fn next(state: State, event: TcpEvent) -> State {
     match (state, event) {
         (State::Free, _) => State::Free,
