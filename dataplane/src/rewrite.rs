@@ -12,7 +12,7 @@ use crate::{
         backend::{Backend, Way},
         id::PortId,
     },
-    wire::{ethernet::Mac, vlan},
+    wire::ethernet::Mac,
 };
 pub(crate) use direct::{Link, direct};
 use encapsulate::encapsulate;
@@ -47,15 +47,6 @@ pub(crate) fn rewrite<F: Frame>(
             direct(frame, &link)
         }
         Way::Tunnel(id) => encapsulate(frame, tables.tunnel(id), destination, &tables.entropy),
-    }
-}
-
-/// Where the IP header starts in a frame that was parsed: it has a tag or none.
-#[inline]
-pub(crate) fn network_offset(frame: &[u8]) -> usize {
-    match frame.get(12..14) {
-        Some(ethertype) if *ethertype == vlan::CUSTOMER.to_be_bytes() => 18,
-        _ => 14,
     }
 }
 

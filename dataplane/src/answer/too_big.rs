@@ -3,13 +3,13 @@
 
 use crate::{
     port::Frame,
-    rewrite::network_offset,
     wire::{
         checksum::{Checksum, Sum},
         ethernet::{Ethernet, Mac},
         icmp::{Icmp, TOO_BIG4, TOO_BIG6, TooBig},
         ipv4::{self, Ipv4},
         ipv6::{self, Ipv6},
+        vlan::payload_offset,
     },
 };
 use zerocopy::{
@@ -33,7 +33,7 @@ const HOPS: u8 = 64;
 /// Whether an error may be sent about the packet: it is no error itself and no later fragment (RFC 1812,
 /// section 4.3.2.7; RFC 4443, section 2.4).
 pub(crate) fn may_be_told(frame: &[u8]) -> bool {
-    let packet = frame.get(network_offset(frame)..).unwrap_or_default();
+    let packet = frame.get(payload_offset(frame)..).unwrap_or_default();
     match packet.first().map(|first| first >> 4) {
         Some(4) => Ipv4::ref_from_prefix(packet).is_ok_and(|(header, _)| {
             matches!(header.protocol, ipv4::TCP | ipv4::UDP) && header.fragment_offset() == 0
@@ -47,7 +47,7 @@ pub(crate) fn may_be_told(frame: &[u8]) -> bool {
 /// Turns the frame of a packet that was parsed into the error about it, for who sent it. False where
 /// there is no room.
 pub(crate) fn too_big<F: Frame>(frame: &mut F, mac: Mac, mtu: u16) -> bool {
-    let l3 = network_offset(frame.bytes());
+    let l3 = payload_offset(frame.bytes());
     let packet = frame.bytes().get(l3..).unwrap_or_default();
     let done = match packet.first().map(|first| first >> 4) {
         Some(4) => error4(frame, l3, mtu),

@@ -4,7 +4,7 @@
 //! is told apart by, and the checksum. The packet itself keeps its time to live: the forwarder stands
 //! for the VIP and is no router on the way to it, as with direct server return.
 
-use super::{Unfit, clamp::clamp_mss, inner::Inner, network_offset};
+use super::{Unfit, clamp::clamp_mss, inner::Inner};
 use crate::{
     hash::HashKeys,
     port::Frame,
@@ -14,6 +14,7 @@ use crate::{
         ipv4::Ipv4,
         ipv6::Ipv6,
         udp::Udp,
+        vlan::payload_offset,
     },
 };
 use zerocopy::{FromBytes, network_endian::U16};
@@ -31,7 +32,7 @@ pub(super) fn encapsulate<F: Frame>(
     destination: Mac,
     keys: &HashKeys,
 ) -> Result<(), Unfit> {
-    let l3 = network_offset(frame.bytes());
+    let l3 = payload_offset(frame.bytes());
     let packet = frame.bytes_mut().get_mut(l3..).ok_or(Unfit::NoRoom)?;
     let inner = Inner::read(packet, keys).ok_or(Unfit::NoRoom)?;
     if inner.len > tunnel.mtu {

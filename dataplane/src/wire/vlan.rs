@@ -20,6 +20,15 @@ pub(crate) struct Tag {
     pub(crate) ethertype: U16,
 }
 
+/// Where what a frame carries starts: after its Ethernet header, and its tag if it has one.
+#[inline]
+pub(crate) fn payload_offset(frame: &[u8]) -> usize {
+    match frame.get(12..14) {
+        Some(ethertype) if *ethertype == CUSTOMER.to_be_bytes() => 18,
+        _ => 14,
+    }
+}
+
 impl Tag {
     pub(crate) fn vid(self) -> u16 {
         self.control.get() & 0x0fff
