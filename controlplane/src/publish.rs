@@ -53,12 +53,6 @@ fn unsupported_by(service: &config::Service) -> Vec<String> {
             service.forward
         ));
     }
-    if scheduler(service.scheduler).is_none() {
-        found.push(format!(
-            "service {name}: scheduler = \"{}\" is not in this version; maglev, round-robin and weighted-round-robin are",
-            service.scheduler
-        ));
-    }
     found
 }
 
@@ -112,7 +106,7 @@ fn service_spec(service: &Service, affinity: bool) -> Option<ServiceSpec> {
         protocol: protocol(settings.protocol),
         address: settings.address,
         port: settings.port,
-        scheduler: scheduler(settings.scheduler)?,
+        scheduler: scheduler(settings.scheduler),
         forward: forward(settings.forward)?,
         flow_timeout_s: u32::try_from(settings.flow_timeout.as_secs())
             .unwrap_or(limits::FLOW_TIMEOUT_S)
@@ -137,6 +131,7 @@ fn backend_spec(backend: &Backend) -> BackendSpec {
         service: backend.service,
         address: backend.settings.address,
         weight: backend.weight,
+        nominal_weight: backend.settings.weight.into(),
         state: backend.state(),
     }
 }
@@ -150,14 +145,14 @@ pub fn protocol(protocol: config::Protocol) -> key::Protocol {
     }
 }
 
-fn scheduler(scheduler: config::Scheduler) -> Option<Scheduler> {
+fn scheduler(scheduler: config::Scheduler) -> Scheduler {
     match scheduler {
-        config::Scheduler::Maglev => Some(Scheduler::Maglev),
-        config::Scheduler::RoundRobin => Some(Scheduler::RoundRobin),
-        config::Scheduler::WeightedRoundRobin => Some(Scheduler::WeightedRoundRobin),
-        config::Scheduler::LeastConnections
-        | config::Scheduler::PowerOfTwo
-        | config::Scheduler::SourceHash => None,
+        config::Scheduler::Maglev => Scheduler::Maglev,
+        config::Scheduler::RoundRobin => Scheduler::RoundRobin,
+        config::Scheduler::WeightedRoundRobin => Scheduler::WeightedRoundRobin,
+        config::Scheduler::LeastConnections => Scheduler::LeastConnections,
+        config::Scheduler::PowerOfTwo => Scheduler::PowerOfTwo,
+        config::Scheduler::SourceHash => Scheduler::SourceHash,
     }
 }
 

@@ -189,6 +189,7 @@ impl Writer {
         packet: &crate::explain::Packet,
         now: Millis,
     ) -> crate::explain::Explanation {
-        crate::explain::explain(&self.tables, &self.affinities, packet, now)
+        let flows = |backend| self.backend_flows(backend);
+        crate::explain::explain(&self.tables, &self.affinities, packet, now, flows)
     }
 }

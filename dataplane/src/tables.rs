@@ -184,6 +184,7 @@ fn slots(service: &ServiceSpec, backends: &[BackendSpec], before: Option<&Tables
             } else {
                 0
             },
+            nominal_weight: it.nominal_weight,
         })
         .collect();
     before

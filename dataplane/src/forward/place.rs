@@ -150,7 +150,9 @@ fn choose<F, K: PathKey>(
         }
     }
     let turn = &mut own.turns[service.spec.id.index()];
-    let (_, backend) = service.slots.choose(key, turn).ok_or(Fate::NoBackend)?;
+    let flows = |backend| own.counters.backend_flows(backend).get();
+    let chosen = service.slots.choose(key, turn, flows);
+    let (_, backend) = chosen.ok_or(Fate::NoBackend)?;
     Ok(Choice {
         backend,
         placement: Placement::Scheduler,

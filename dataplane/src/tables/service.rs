@@ -20,6 +20,12 @@ pub enum Scheduler {
     RoundRobin,
     /// In turn, in proportion to the weights, interleaved.
     WeightedRoundRobin,
+    /// The backend with the fewest of the worker's flows for its weight.
+    LeastConnections,
+    /// The one with fewer flows for its weight of two that are taken at random.
+    PowerOfTwo,
+    /// By the hash of the client's address alone (Maglev's table): all connections of a client agree.
+    SourceHash,
 }
 
 /// What extends an affinity (contract rule T2).

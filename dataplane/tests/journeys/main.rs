@@ -16,6 +16,7 @@ mod local;
 mod neighbours;
 mod related;
 mod routing;
+mod schedulers;
 mod time;
 mod transmit;
 mod world;

@@ -111,6 +111,7 @@ pub(crate) fn backend(id: u16, service: ServiceId, address: &str) -> BackendSpec
         service,
         address: address.parse().unwrap(),
         weight: 1,
+        nominal_weight: 1,
         state: BackendState::Up,
     }
 }

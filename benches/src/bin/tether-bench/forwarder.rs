@@ -113,6 +113,7 @@ fn tables(
                 service: spec.services[spec.services.len() - 1].id,
                 address,
                 weight: 1,
+                nominal_weight: 1,
                 state: BackendState::Up,
             });
         }

@@ -101,7 +101,7 @@ fn l2_what_cannot_be_applied_whole_changes_nothing() {
         smaller.replace("cores = [1]", "cores = [2]"),
         smaller.replace("\"10.9.0.2/24\"", "\"10.9.0.3/24\""),
         smaller.replace("affinities = 20000", "affinities = 9000000"),
-        smaller.replace("port = 0\n", "port = 0\nscheduler = \"source-hash\"\n"),
+        smaller.replace("port = 0\n", "port = 0\nforward = \"fullnat\"\n"),
     ] {
         assert_ne!(text, smaller);
         bench.reload(&text);
