@@ -9,6 +9,7 @@
 //! reported at once; only a syntax error hides what the schema would have said. Costs one walk
 //! over the file and, per check, a map of what was seen.
 
+use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -158,12 +159,39 @@ pub struct Service {
     pub forward: Forward,
     /// How long a silent flow is remembered, 1 s to 2 h. Default 5 min.
     pub flow_timeout: Duration,
+    /// How long a backend that comes up takes to get its whole weight, 1 s to 1 h; none: at once.
+    pub slow_start: Option<Duration>,
+    /// Whose new flows it takes, besides those that [`Self::deny`] leaves; the longest prefix of
+    /// both decides. Empty: everybody's.
+    pub allow: Vec<Prefix>,
+    /// Whose new flows it does not take. No prefix is in both.
+    pub deny: Vec<Prefix>,
+    /// How many new flows it takes.
+    pub limits: ServiceLimits,
     /// What its affinities may do.
     pub affinity: AffinityPolicy,
     /// How its backends are probed; none: they are taken to be up.
     pub health: Option<Health>,
     /// The instances of the server, in file order; names unique within the service.
     pub backends: Vec<Backend>,
+}
+
+/// Addresses that begin alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix {
+    /// The first of them.
+    pub address: IpAddr,
+    /// How many bits they share: 0 to 32 for IPv4, 0 to 128 for IPv6.
+    pub length: u8,
+}
+
+/// `[service.limits]`: how many new flows a service takes, over all workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceLimits {
+    /// Of the scheduler's, 1 to 10,000,000; none: as many as come.
+    pub new_flows_per_second: Option<u32>,
+    /// Of one IPv4 address or IPv6 /64, 1 to 10,000,000; none: as many as come.
+    pub new_flows_per_second_per_source: Option<u32>,
 }
 
 /// `[service.affinity]`: what a service's affinities may do (contract section 3).
@@ -263,6 +291,12 @@ impl Config {
             Ok(text) => Self::parse(name, &text),
             Err(error) => Err(Problems::not_utf8(name, &error)),
         }
+    }
+}
+
+impl Display for Prefix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.address, self.length)
     }
 }
 

@@ -4,7 +4,9 @@
 
 use std::collections::HashMap;
 
-use super::{AffinityPolicy, Backend, Config, Control, Dpdk, Limits, Service, Workers};
+use super::{
+    AffinityPolicy, Backend, Config, Control, Dpdk, Limits, Service, ServiceLimits, Workers,
+};
 use text::Text;
 
 mod text;
@@ -209,11 +211,23 @@ fn service(old: &Service, new: &Service) -> Vec<FieldChange> {
         scheduler => "scheduler",
         forward => "forward",
         flow_timeout => "flow_timeout",
+        slow_start => "slow_start",
+        allow => "allow",
+        deny => "deny",
         health => "health",
-        ; name, affinity, backends
+        ; name, limits, affinity, backends
     );
+    changes.extend(service_limits(&old.limits, &new.limits));
     changes.extend(affinity(&old.affinity, &new.affinity));
     changes
+}
+
+fn service_limits(old: &ServiceLimits, new: &ServiceLimits) -> Vec<FieldChange> {
+    fields!(ServiceLimits, old, new;
+        new_flows_per_second => "limits.new_flows_per_second",
+        new_flows_per_second_per_source => "limits.new_flows_per_second_per_source",
+        ;
+    )
 }
 
 fn affinity(old: &AffinityPolicy, new: &AffinityPolicy) -> Vec<FieldChange> {
@@ -340,6 +354,20 @@ mod tests {
                 "port = 80\naffinity.duration_cap = \"8h\"\nhealth.check = \"tcp\"",
                 "service shop health: none -> tcp every 2s, timeout 1s, rise 2, fall 3\n\
                  service shop affinity.duration_cap: none -> 8h\n",
+            ),
+            (
+                "port = 80",
+                "port = 80\nslow_start = \"30s\"\nallow = [\"10.0.0.0/8\"]\ndeny = [\"10.1.2.3\"]",
+                "service shop slow_start: none -> 30s\n\
+                 service shop allow: [] -> [10.0.0.0/8]\n\
+                 service shop deny: [] -> [10.1.2.3/32]\n",
+            ),
+            (
+                "port = 80",
+                "port = 80\nlimits.new_flows_per_second = 9\n\
+                 limits.new_flows_per_second_per_source = 3",
+                "service shop limits.new_flows_per_second: none -> 9\n\
+                 service shop limits.new_flows_per_second_per_source: none -> 3\n",
             ),
             (
                 "\"10.9.0.11\"",

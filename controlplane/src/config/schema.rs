@@ -16,7 +16,7 @@ use super::table::Table;
 use super::value::{self, duration, integer, word};
 use super::words::{AuthWord, CheckWord};
 use super::{Forward, Idle, Limits, OnBackendDown, OnConflict, PortAddress, Protocol, Refresh};
-use super::{Scheduler, Tls};
+use super::{Prefix, Scheduler, Tls};
 
 pub(super) type Field<T> = Option<Spanned<T>>;
 
@@ -80,9 +80,19 @@ pub(super) struct Service {
     pub(super) scheduler: Field<Scheduler>,
     pub(super) forward: Field<Forward>,
     pub(super) flow_timeout: Field<Duration>,
+    pub(super) slow_start: Field<Duration>,
+    pub(super) allow: Option<Vec<Spanned<Prefix>>>,
+    pub(super) deny: Option<Vec<Spanned<Prefix>>>,
+    pub(super) limits: Option<ServiceLimits>,
     pub(super) affinity: Option<Affinity>,
     pub(super) health: Option<Health>,
     pub(super) backends: Vec<Backend>,
+}
+
+/// `[service.limits]`.
+pub(super) struct ServiceLimits {
+    pub(super) new_flows_per_second: Field<u32>,
+    pub(super) new_flows_per_second_per_source: Field<u32>,
 }
 
 /// `[service.affinity]`.
@@ -214,6 +224,11 @@ fn service(table: &mut Table<'_>) -> Service {
         Duration::from_secs(1)..=Duration::from_hours(2),
         "shorter loses live flows, longer keeps dead ones",
     );
+    let slow_start = duration(
+        Duration::from_secs(1)..=Duration::from_hours(1),
+        "leave it out for the whole weight at once",
+    );
+    table.must_not_be_empty("allow");
     Service {
         place: table.place(),
         name: table.required("name", value::name),
@@ -223,9 +238,26 @@ fn service(table: &mut Table<'_>) -> Service {
         scheduler: table.or("scheduler", word, Scheduler::Maglev),
         forward: table.or("forward", word, Forward::Dsr),
         flow_timeout: table.or("flow_timeout", flow_timeout, Duration::from_mins(5)),
+        slow_start: table.optional("slow_start", slow_start),
+        allow: table.list("allow", value::prefix),
+        deny: table.list("deny", value::prefix),
+        limits: table.table("limits", service_limits),
         affinity: table.table("affinity", affinity),
         health: table.optional_table("health", health),
         backends: table.tables("backend", backend),
+    }
+}
+
+fn service_limits(table: &mut Table<'_>) -> ServiceLimits {
+    let rate = || {
+        integer(
+            1..=10_000_000,
+            "leave it out for no limit; \"deny\" refuses clients",
+        )
+    };
+    ServiceLimits {
+        new_flows_per_second: table.optional("new_flows_per_second", rate()),
+        new_flows_per_second_per_source: table.optional("new_flows_per_second_per_source", rate()),
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tether_controlplane::config::{
     AffinityPolicy, Auth, Backend, Check, Config, Control, Dpdk, Forward, Health, Idle, Limits,
-    OnBackendDown, OnConflict, Port, PortAddress, Protocol, Refresh, Scheduler, Service,
-    SignalListener, Tls, Workers,
+    OnBackendDown, OnConflict, Port, PortAddress, Prefix, Protocol, Refresh, Scheduler, Service,
+    ServiceLimits, SignalListener, Tls, Workers,
 };
 
 use super::EXAMPLE;
@@ -29,6 +29,10 @@ fn example_service() -> Service {
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
         flow_timeout: Duration::from_mins(5),
+        slow_start: None,
+        allow: Vec::new(),
+        deny: Vec::new(),
+        limits: ServiceLimits::default(),
         affinity: AffinityPolicy {
             duration: Duration::from_mins(30),
             duration_cap: Some(Duration::from_hours(8)),
@@ -220,6 +224,29 @@ fn every_word_is_read_as_itself() {
     each("affinity.on_backend_down", &downs, |service| {
         service.affinity.on_backend_down.to_string()
     });
+}
+
+#[test]
+fn who_may_come_and_how_fast() {
+    let keys = "port = 80\nslow_start = \"30s\"\nallow = [\"10.0.0.0/8\", \"0.0.0.0/0\"]\n\
+                deny = [\"10.1.2.3\"]\nlimits.new_flows_per_second = 1000\n\
+                limits.new_flows_per_second_per_source = 10\nprotocol";
+    let config = config(&EXAMPLE.replacen("port = 80\nprotocol", keys, 1));
+    let prefix = |text, length| Prefix {
+        address: address(text),
+        length,
+    };
+    let expected = Service {
+        slow_start: Some(Duration::from_secs(30)),
+        allow: vec![prefix("10.0.0.0", 8), prefix("0.0.0.0", 0)],
+        deny: vec![prefix("10.1.2.3", 32)],
+        limits: ServiceLimits {
+            new_flows_per_second: Some(1000),
+            new_flows_per_second_per_source: Some(10),
+        },
+        ..example_service()
+    };
+    assert_eq!(config.services, [expected]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{BackendChange, Diff, FieldChange, ServiceChange};
 use crate::config::{Check, Forward, Health, OnBackendDown, OnConflict, Protocol, Refresh};
-use crate::config::{Scheduler, duration};
+use crate::config::{Prefix, Scheduler, duration};
 
 /// A value as the file would write it.
 pub(super) trait Text {
@@ -24,7 +24,7 @@ macro_rules! displayed {
 }
 
 displayed!(u8, u16, u32, String, IpAddr, Protocol, Scheduler, Forward);
-displayed!(Refresh, OnConflict, OnBackendDown);
+displayed!(Refresh, OnConflict, OnBackendDown, Prefix);
 
 impl Text for Duration {
     fn text(&self) -> String {

@@ -9,7 +9,7 @@ use crate::config::schema::{self, Field, File};
 use crate::config::words::{AuthWord, CheckWord};
 use crate::config::{
     AffinityPolicy, Auth, Backend, Check, Config, Control, Dpdk, Health, Port, Service,
-    SignalListener, Workers,
+    ServiceLimits, SignalListener, Workers,
 };
 
 pub(super) fn config(file: File) -> Option<Config> {
@@ -94,6 +94,10 @@ fn service(service: schema::Service) -> Option<Service> {
         scheduler: value(service.scheduler)?,
         forward: value(service.forward)?,
         flow_timeout: value(service.flow_timeout)?,
+        slow_start: value(service.slow_start),
+        allow: plain(service.allow?),
+        deny: plain(service.deny?),
+        limits: service_limits(service.limits?),
         affinity: affinity(service.affinity?)?,
         health: match service.health {
             Some(probes) => health(probes)?,
@@ -101,6 +105,13 @@ fn service(service: schema::Service) -> Option<Service> {
         },
         backends: backends.collect::<Option<_>>()?,
     })
+}
+
+fn service_limits(limits: schema::ServiceLimits) -> ServiceLimits {
+    ServiceLimits {
+        new_flows_per_second: value(limits.new_flows_per_second),
+        new_flows_per_second_per_source: value(limits.new_flows_per_second_per_source),
+    }
 }
 
 fn affinity(affinity: schema::Affinity) -> Option<AffinityPolicy> {

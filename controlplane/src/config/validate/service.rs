@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::backend::{self, Network};
+use super::clients;
 use super::{MOST_BACKENDS, MOST_SERVICES, at_most, unique};
-use crate::config::Protocol;
 use crate::config::duration;
 use crate::config::problem::{Place, Problem};
 use crate::config::schema::{File, Health, Known, Service};
 use crate::config::words::CheckWord;
+use crate::config::{Protocol, Scheduler};
 
 pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
     let services = &file.services;
@@ -58,6 +59,8 @@ fn check_service(service: &Service, network: &Network, problems: &mut Vec<Proble
             }
         }
     }
+    check_slow_start(service, problems);
+    clients::check(service, problems);
     if let Some(health) = &service.health {
         check_probe(health, service, problems);
         check_timeout(health, problems);
@@ -75,6 +78,16 @@ fn check_cap(
         let (cap, least) = (duration::format(*cap), duration::format(least));
         let message = format!("\"{key}\" ({cap}) is below \"duration\" ({least})");
         problems.push(Problem::new(place, message).help("raise it, or lower \"duration\""));
+    }
+}
+
+fn check_slow_start(service: &Service, problems: &mut Vec<Problem>) {
+    if let (Some((_, place)), Some((Scheduler::RoundRobin, _))) =
+        (service.slow_start.known(), service.scheduler.known())
+    {
+        let message = "\"slow_start\" raises weights, and scheduler = \"round-robin\" has none";
+        let help = "leave it out, or set scheduler = \"weighted-round-robin\"";
+        problems.push(Problem::new(place, message).help(help));
     }
 }
 
