@@ -10,7 +10,8 @@ use tether_dataplane::{
     tables::{
         PortSpec, TablesSpec,
         backend::BackendSpec,
-        service::{Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
+        clients::{ClientLists, Prefix},
+        service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
     },
 };
 
@@ -95,7 +96,7 @@ pub fn tables(registry: &Registry, ports: &[PortSpec], affinity: bool) -> Tables
         services: services
             .filter_map(|service| service_spec(service, affinity))
             .collect(),
-        backends: registry.backends().map(backend_spec).collect(),
+        backends: backend_specs(registry).collect(),
     }
 }
 
@@ -121,16 +122,39 @@ fn service_spec(service: &Service, affinity: bool) -> Option<ServiceSpec> {
             config::OnBackendDown::Balance => OnBackendDown::Balance,
             config::OnBackendDown::Drop => OnBackendDown::Drop,
         },
+        clients: ClientLists {
+            allow: prefixes(&settings.allow),
+            deny: prefixes(&settings.deny),
+        },
+        limits: FlowLimits {
+            per_second: settings.limits.new_flows_per_second,
+            per_second_per_source: settings.limits.new_flows_per_second_per_source,
+        },
     })
 }
 
-fn backend_spec(backend: &Backend) -> BackendSpec {
+fn prefixes(list: &[config::Prefix]) -> Vec<Prefix> {
+    let list = list.iter();
+    list.filter_map(|it| Prefix::new(it.address, it.length))
+        .collect()
+}
+
+fn backend_specs(registry: &Registry) -> impl Iterator<Item = BackendSpec> {
+    registry.services().flat_map(|service| {
+        let backends = registry.backends_of(service);
+        backends.map(|backend| backend_spec(service, backend))
+    })
+}
+
+/// A backend as it is now; with a slow start all weights of the service count in tenths.
+fn backend_spec(service: &Service, backend: &Backend) -> BackendSpec {
+    let tenths = service.settings.slow_start.map(|_| backend.tenths);
     BackendSpec {
         id: backend.id,
         name: backend.settings.name.clone(),
         service: backend.service,
         address: backend.settings.address,
-        weight: backend.weight,
+        weight: backend.weight * tenths.unwrap_or(1),
         nominal_weight: backend.settings.weight.into(),
         state: backend.state(),
     }

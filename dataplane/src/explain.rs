@@ -80,6 +80,8 @@ pub struct Explanation {
     pub by: By,
     /// The affinity that matches, deciding or not.
     pub affinity: Option<Found>,
+    /// Whether the service's lists refuse the client.
+    pub is_denied: bool,
     /// Why the affinity that matches does not decide: its owner's state; `None` with an affinity
     /// whose owner was removed.
     pub owner_state: Option<BackendState>,
@@ -100,12 +102,14 @@ pub(crate) fn explain(
         backend: None,
         by: By::None,
         affinity: None,
+        is_denied: false,
         owner_state: None,
     };
     let Some(service) = tables.services.find(packet.protocol, address, port) else {
         return explanation;
     };
     explanation.service = Some(service.spec.id);
+    explanation.is_denied = !service.clients.takes(packet.source.ip());
     explanation.affinity = service
         .spec
         .affinity
@@ -118,6 +122,9 @@ pub(crate) fn explain(
             )
         })
         .flatten();
+    if explanation.is_denied {
+        return explanation;
+    }
     if let Some(found) = explanation.affinity {
         let state = state_of(tables, found.owner, packet.without);
         explanation.owner_state = state;

@@ -29,6 +29,7 @@ mod inspect;
 #[cfg(test)]
 mod models;
 mod parse;
+mod rates;
 mod rcu;
 mod rewrite;
 #[cfg(test)]

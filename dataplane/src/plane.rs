@@ -48,6 +48,8 @@ pub struct Seat {
     pub(crate) affinities: Arc<AffinityTable>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) place: usize,
+    /// How many workers there are.
+    pub(crate) workers: usize,
 }
 
 /// The control plane's side: writes the tables, reads the counters, asks and stops the workers.
@@ -88,6 +90,7 @@ pub fn data_plane(
         affinities: Arc::clone(&affinity_table),
         desk: Arc::clone(desk),
         place,
+        workers,
     });
     let seats = seats.collect();
     let writer = Writer {

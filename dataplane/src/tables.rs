@@ -5,6 +5,7 @@
 
 pub mod affinity;
 pub mod backend;
+pub mod clients;
 pub mod id;
 pub mod neighbour;
 pub mod service;
@@ -19,6 +20,7 @@ use crate::{
     schedule::{Candidate, Slots},
 };
 use backend::{Backend, BackendSpec};
+use clients::Clients;
 use id::{BackendId, PortId, ServiceId};
 use neighbour::{NeighbourView, Neighbours};
 use service::{Service, ServiceSpec, Services};
@@ -94,6 +96,7 @@ impl Tables {
         let services = spec.services.iter().map(|service| Service {
             spec: service.clone(),
             slots: slots(service, &spec.backends, before),
+            clients: clients(service, before),
         });
         Ok(Self {
             services: Services::new(services.collect()),
@@ -193,6 +196,17 @@ fn slots(service: &ServiceSpec, backends: &[BackendSpec], before: Option<&Tables
         .map_or_else(
             || Arc::new(Slots::new(service.scheduler, candidates.clone())),
             |known| Arc::clone(&known.slots),
+        )
+}
+
+/// Whose new flows the service takes: as before where the lists are the same.
+fn clients(service: &ServiceSpec, before: Option<&Tables>) -> Arc<Clients> {
+    before
+        .and_then(|before| before.services.get(service.id))
+        .filter(|known| known.spec.clients == service.clients)
+        .map_or_else(
+            || Arc::new(Clients::new(&service.clients)),
+            |known| Arc::clone(&known.clients),
         )
 }
 

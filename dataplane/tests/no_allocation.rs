@@ -14,7 +14,9 @@ use allocation_counter::AllocationInfo;
 use frames::{from_to, patched};
 use tether_dataplane::{
     plane::{FlowFilter, Question},
-    tables::{backend::BackendState, id::BackendId},
+    tables::{
+        TablesSpec, backend::BackendState, clients::Prefix, id::BackendId, service::Scheduler,
+    },
 };
 use world::{
     Affinity, B1, B2, B3, DNS, DNS4, OUTSIDE_PORT, Size, USUAL, WEB, WEB_6, WEB4, WEB6, World,
@@ -31,6 +33,24 @@ const PORT6: usize = 54;
 /// A frame and where its source port is.
 type Template = (Vec<u8>, usize);
 
+/// The usual tables, with schedulers that weigh flows, and with limits and lists.
+fn admitted() -> TablesSpec {
+    let mut spec = usual();
+    let schedulers = [
+        Scheduler::LeastConnections,
+        Scheduler::PowerOfTwo,
+        Scheduler::SourceHash,
+    ];
+    for (service, scheduler) in spec.services.iter_mut().zip(schedulers) {
+        service.scheduler = scheduler;
+        service.limits.per_second_per_source = Some(80);
+    }
+    spec.services[0].limits.per_second = Some(70);
+    let denied = Prefix::new("198.51.100.9".parse().unwrap(), 32);
+    spec.services[0].clients.deny = denied.into_iter().collect();
+    spec
+}
+
 /// What opens flows: scheduled and by affinity, long and short, over both families.
 fn openings() -> Vec<Template> {
     let v4 = |client| (from_to(client, WEB4).syn(), PORT4);
@@ -39,6 +59,8 @@ fn openings() -> Vec<Template> {
         v4("198.51.100.7:1"),
         v4("198.51.100.8:1"),
         v4("198.51.99.9:1"),
+        v4("198.51.100.9:1"),
+        v4("198.51.98.1:1"),
         v6("[2001:db8:7::7]:1"),
         v6("[2001:db8:8::8]:1"),
         (from_to("198.51.100.7:1", DNS4).datagram(), PORT4),
@@ -103,7 +125,7 @@ fn ten_thousand_bursts_take_no_memory_and_give_none_back() {
         flows: 16_384,
         ..USUAL
     };
-    let mut world = World::settled(usual(), size);
+    let mut world = World::settled(admitted(), size);
     start_all(&mut world);
     let mut coming = None;
     let (openings, following) = (openings(), following());
@@ -134,6 +156,9 @@ fn ten_thousand_bursts_take_no_memory_and_give_none_back() {
         "fallback_down",
         "learned",
         "originated",
+        "denied_source",
+        "service_rate",
+        "source_rate",
     ];
     let missing: Vec<_> = all.iter().filter(|name| counts[*name] == 0).collect();
     assert!(missing.is_empty(), "{missing:?} did not happen");

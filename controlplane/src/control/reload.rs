@@ -10,7 +10,10 @@ use crate::{
     publish,
 };
 use hashbrown::HashSet;
-use tether_dataplane::tables::id::{BackendId, ServiceId};
+use tether_dataplane::{
+    clock::Millis,
+    tables::id::{BackendId, ServiceId},
+};
 
 impl Control {
     /// Takes over a configuration; a refusal is logged and has changed nothing.
@@ -64,6 +67,8 @@ impl Control {
     ) -> usize {
         self.has_changed = true;
         self.needs_tables = false;
+        // New backends, and those of another slow_start, are looked at in this turn.
+        self.next_rise = Millis::default();
         self.master.registry = registry;
         self.master.limits = config.limits;
         self.config = config;

@@ -8,6 +8,7 @@ mod operator;
 mod oracle;
 mod outcomes;
 mod reload;
+mod slow_start;
 mod speakers;
 mod time;
 

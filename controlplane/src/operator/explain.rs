@@ -254,6 +254,9 @@ fn why_not_affinity(control: &Control, decided: &Decided, without: Option<Backen
 fn nobody(control: &Control, decided: &Decided, without: Option<BackendId>) -> String {
     match (decided.service, decided.affinity) {
         (None, _) => "no service has this destination".to_owned(),
+        (Some(_), _) if decided.is_denied => {
+            "the allow and deny lists of the service refuse this client".to_owned()
+        }
         (Some(_), Some(_)) => {
             let why = why_not_affinity(control, decided, without);
             format!("{why}, and nobody takes its place")

@@ -3,7 +3,10 @@
 #[cfg(test)]
 mod model;
 
-use super::id::ServiceId;
+use super::{
+    clients::{ClientLists, Clients},
+    id::ServiceId,
+};
 use crate::{hash::HashKeys, key::Protocol, schedule::Slots};
 use std::{
     net::IpAddr,
@@ -58,6 +61,15 @@ pub enum Forward {
     Dsr,
 }
 
+/// How many new flows a second a service takes, over all workers; `None`: as many as come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlowLimits {
+    /// Of those that the scheduler places.
+    pub per_second: Option<u32>,
+    /// Of one IPv4 address or IPv6 /64, whoever places them.
+    pub per_second_per_source: Option<u32>,
+}
+
 /// A service as the control plane describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceSpec {
@@ -81,6 +93,10 @@ pub struct ServiceSpec {
     pub refresh: Refresh,
     /// What becomes of packets whose backend is down.
     pub on_backend_down: OnBackendDown,
+    /// Whose new flows it takes.
+    pub clients: ClientLists,
+    /// How many new flows it takes.
+    pub limits: FlowLimits,
 }
 
 /// A service as workers read it.
@@ -88,6 +104,7 @@ pub struct ServiceSpec {
 pub(crate) struct Service {
     pub(crate) spec: ServiceSpec,
     pub(crate) slots: Arc<Slots>,
+    pub(crate) clients: Arc<Clients>,
 }
 
 /// Services by their place, and the index that finds one by what a packet addresses.

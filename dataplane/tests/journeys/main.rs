@@ -7,6 +7,7 @@
 #![cfg(test)]
 
 mod ack;
+mod admission;
 mod announce;
 mod fates;
 mod forwarding;

@@ -19,8 +19,9 @@ use tether_dataplane::{
         PortSpec, TablesSpec,
         affinity::{AffinityKey, CellId, CellView, Grant, Source},
         backend::{BackendSpec, BackendState},
+        clients::ClientLists,
         id::{BackendId, ServiceId},
-        service::{Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
+        service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
     },
     worker::Worker,
 };
@@ -101,6 +102,8 @@ pub(crate) fn service(id: ServiceId, protocol: Protocol, address: &str, port: u1
         affinity: true,
         refresh: Refresh::Packet,
         on_backend_down: OnBackendDown::Balance,
+        clients: ClientLists::default(),
+        limits: FlowLimits::default(),
     }
 }
 

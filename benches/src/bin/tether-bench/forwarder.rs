@@ -22,8 +22,9 @@ use tether_dataplane::{
         PortSpec, TablesSpec,
         affinity::{AffinityKey, CellId, Grant, Source},
         backend::{BackendSpec, BackendState},
+        clients::ClientLists,
         id::{BackendId, ServiceId},
-        service::{Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
+        service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
     },
     worker::Worker,
 };
@@ -133,6 +134,8 @@ fn service_spec(id: ServiceId, service: &Service) -> ServiceSpec {
         affinity: true,
         refresh: Refresh::Packet,
         on_backend_down: OnBackendDown::Balance,
+        clients: ClientLists::default(),
+        limits: FlowLimits::default(),
     }
 }
 

@@ -126,3 +126,14 @@ fn the_scheduler_says_by_what_it_decides() {
         assert!(told.reason.contains(rule), "{}", told.reason);
     }
 }
+
+#[test]
+fn a_client_that_the_lists_refuse_is_told_so() {
+    let denying = "port = 80\ndeny = [\"192.0.2.0/24\"]\n";
+    let mut bench = Bench::of(&CONFIG.replacen("port = 80\n", denying, 1));
+    bench.start(TWO, CLIENT);
+    let told = explain(&mut bench, packet(None));
+    assert_eq!((told.by, told.backend), (PlacedBy::None, None));
+    assert!(told.reason.contains("deny lists"), "{}", told.reason);
+    assert_eq!(told.affinity.unwrap().owner, "shop-2");
+}

@@ -32,8 +32,11 @@ fn service(id: u16, (protocol, address, port): Address) -> Service {
             affinity: true,
             refresh: Refresh::Packet,
             on_backend_down: OnBackendDown::Balance,
+            clients: ClientLists::default(),
+            limits: FlowLimits::default(),
         },
         slots: Arc::new(Slots::new(Scheduler::Maglev, Vec::new())),
+        clients: Arc::new(Clients::new(&ClientLists::default())),
     }
 }
 
