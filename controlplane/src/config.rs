@@ -39,7 +39,7 @@ pub struct Config {
     pub control: Control,
     /// Quotas (contract rule P4).
     pub limits: Limits,
-    /// What clients address, in file order; at most 4096, names and (protocol, VIP, port) unique.
+    /// What clients address, in file order; at most 4096, names and (protocol, VIPs, port) unique.
     pub services: Vec<Service>,
 }
 
@@ -147,8 +147,10 @@ pub struct Limits {
 pub struct Service {
     /// A unique name: letters, digits, `-`, `_`, `.`; at most 64.
     pub name: String,
-    /// The VIP.
+    /// The VIP, or the first of a prefix of them.
     pub address: IpAddr,
+    /// How many bits its VIPs share: 32 or 128 for one.
+    pub prefix_length: u8,
     /// The port; 0: every port of the VIP.
     pub port: u16,
     /// The transport protocol. Default TCP.
@@ -297,6 +299,35 @@ impl Config {
 impl Display for Prefix {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.address, self.length)
+    }
+}
+
+impl Service {
+    /// Its VIPs.
+    #[must_use]
+    pub fn vips(&self) -> Prefix {
+        Prefix {
+            address: self.address,
+            length: self.prefix_length,
+        }
+    }
+}
+
+impl Prefix {
+    /// Whether it is one address.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.length == if self.address.is_ipv4() { 32 } else { 128 }
+    }
+
+    /// Whether `address` is in it.
+    #[must_use]
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let subnet = PortAddress {
+            address: self.address,
+            prefix_length: self.length,
+        };
+        subnet.is_on_link(address)
     }
 }
 

@@ -10,7 +10,8 @@ use tether_dataplane::{
     tables::{
         PortSpec, TablesSpec,
         backend::BackendSpec,
-        clients::{ClientLists, Prefix},
+        clients::ClientLists,
+        prefix::Prefix,
         service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
     },
 };
@@ -106,6 +107,7 @@ fn service_spec(service: &Service, affinity: bool) -> Option<ServiceSpec> {
         id: service.id,
         protocol: protocol(settings.protocol),
         address: settings.address,
+        prefix_length: settings.prefix_length,
         port: settings.port,
         scheduler: scheduler(settings.scheduler),
         forward: forward(settings.forward)?,

@@ -22,7 +22,7 @@ pub(crate) fn classify<'a, K: FlowKey>(
     if is_bad(source) || source == destination || ports.source() == 0 {
         return Err(Fate::BadSource);
     }
-    if !service.clients.takes(source) {
+    if !service.takes(source) {
         return Err(Fate::DeniedSource);
     }
     Ok(service)

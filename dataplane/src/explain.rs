@@ -109,7 +109,7 @@ pub(crate) fn explain(
         return explanation;
     };
     explanation.service = Some(service.spec.id);
-    explanation.is_denied = !service.clients.takes(packet.source.ip());
+    explanation.is_denied = !service.takes(packet.source.ip());
     explanation.affinity = service
         .spec
         .affinity

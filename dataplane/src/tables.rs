@@ -8,6 +8,7 @@ pub mod backend;
 pub mod clients;
 pub mod id;
 pub mod neighbour;
+pub mod prefix;
 pub mod service;
 mod station;
 
@@ -20,9 +21,10 @@ use crate::{
     schedule::{Candidate, Slots},
 };
 use backend::{Backend, BackendSpec};
-use clients::Clients;
+use clients::{ClientLists, Clients};
 use id::{BackendId, PortId, ServiceId};
 use neighbour::{NeighbourView, Neighbours};
+use prefix::Prefix;
 use service::{Service, ServiceSpec, Services};
 use std::{net::IpAddr, sync::Arc};
 
@@ -85,7 +87,8 @@ impl Tables {
     pub fn build(spec: &TablesSpec, before: Option<&Tables>) -> Result<Self, TablesError> {
         check_limits(spec)?;
         check_ports(spec, before)?;
-        let vips = spec.services.iter().map(|service| service.address);
+        let vips = spec.services.iter();
+        let vips = vips.filter_map(|it| Prefix::new(it.address, it.prefix_length));
         let mut neighbours = Neighbours::default();
         let mut stations = Stations::new(&spec.ports, vips, &mut neighbours);
         let backends = place_backends(spec, &stations, &mut neighbours)?;
@@ -199,15 +202,15 @@ fn slots(service: &ServiceSpec, backends: &[BackendSpec], before: Option<&Tables
         )
 }
 
-/// Whose new flows the service takes: as before where the lists are the same.
-fn clients(service: &ServiceSpec, before: Option<&Tables>) -> Arc<Clients> {
-    before
-        .and_then(|before| before.services.get(service.id))
-        .filter(|known| known.spec.clients == service.clients)
-        .map_or_else(
-            || Arc::new(Clients::new(&service.clients)),
-            |known| Arc::clone(&known.clients),
-        )
+/// Whose new flows the service takes, if it has lists: as before where they are the same.
+fn clients(service: &ServiceSpec, before: Option<&Tables>) -> Option<Arc<Clients>> {
+    if service.clients == ClientLists::default() {
+        return None;
+    }
+    let known = before.and_then(|before| before.services.get(service.id));
+    let same = known.filter(|known| known.spec.clients == service.clients);
+    same.and_then(|known| known.clients.clone())
+        .or_else(|| Some(Arc::new(Clients::new(&service.clients))))
 }
 
 /// Where a port's queues stand in a worker's list.

@@ -15,7 +15,7 @@ use frames::{from_to, patched};
 use tether_dataplane::{
     plane::{FlowFilter, Question},
     tables::{
-        TablesSpec, backend::BackendState, clients::Prefix, id::BackendId, service::Scheduler,
+        TablesSpec, backend::BackendState, id::BackendId, prefix::Prefix, service::Scheduler,
     },
 };
 use world::{

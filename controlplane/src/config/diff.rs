@@ -206,6 +206,7 @@ fn by_name<'a, T>(
 fn service(old: &Service, new: &Service) -> Vec<FieldChange> {
     let mut changes = fields!(Service, old, new;
         address => "address",
+        prefix_length => "address (prefix length)",
         port => "port",
         protocol => "protocol",
         scheduler => "scheduler",
@@ -368,6 +369,12 @@ mod tests {
                  limits.new_flows_per_second_per_source = 3",
                 "service shop limits.new_flows_per_second: none -> 9\n\
                  service shop limits.new_flows_per_second_per_source: none -> 3\n",
+            ),
+            (
+                "address = \"10.9.0.100\"",
+                "address = \"10.9.1.0/28\"",
+                "service shop address: 10.9.0.100 -> 10.9.1.0\n\
+                 service shop address (prefix length): 32 -> 28\n",
             ),
             (
                 "\"10.9.0.11\"",

@@ -74,7 +74,7 @@ pub(super) struct Control {
 pub(super) struct Service {
     pub(super) place: Place,
     pub(super) name: Field<String>,
-    pub(super) address: Field<IpAddr>,
+    pub(super) address: Field<Prefix>,
     pub(super) port: Field<u16>,
     pub(super) protocol: Field<Protocol>,
     pub(super) scheduler: Field<Scheduler>,
@@ -232,7 +232,7 @@ fn service(table: &mut Table<'_>) -> Service {
     Service {
         place: table.place(),
         name: table.required("name", value::name),
-        address: table.required("address", value::host),
+        address: table.required("address", value::vips),
         port: table.required("port", integer(0..=65_535, "0 is every port of the VIP")),
         protocol: table.or("protocol", word, Protocol::Tcp),
         scheduler: table.or("scheduler", word, Scheduler::Maglev),

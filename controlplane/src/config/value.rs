@@ -310,6 +310,35 @@ pub(super) fn port_address(value: &DeValue<'_>) -> Result<PortAddress, Misfit> {
     }
 }
 
+/// A VIP, or a prefix of them.
+pub(super) fn vips(value: &DeValue<'_>) -> Result<Prefix, Misfit> {
+    let vips = if string(value)?.contains('/') {
+        prefix(value)?
+    } else {
+        whole(host(value)?)
+    };
+    let (widest, address) = (widest_vips(vips.address), vips.address);
+    if vips.length < widest {
+        let message = format!("must have a prefix length of {widest} or more, not {vips}");
+        return Err(Misfit::new(message).help("every address of it is answered for"));
+    }
+    match not_a_host(address).or(address.is_loopback().then_some("a loopback address")) {
+        Some(what) => Err(cannot_be(address, what)),
+        None => Ok(vips),
+    }
+}
+
+/// The shortest prefix of VIPs: a mistyped length must not take a network over.
+fn widest_vips(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 16 } else { 48 }
+}
+
+/// The prefix of one address.
+fn whole(address: IpAddr) -> Prefix {
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    Prefix { address, length }
+}
+
 /// A prefix of clients' addresses; an address alone is a prefix of its whole length.
 pub(super) fn prefix(value: &DeValue<'_>) -> Result<Prefix, Misfit> {
     let text = string(value)?;

@@ -24,6 +24,7 @@ fn example_service() -> Service {
     Service {
         name: "shop".to_owned(),
         address: address("10.9.0.100"),
+        prefix_length: 32,
         port: 80,
         protocol: Protocol::Tcp,
         scheduler: Scheduler::Maglev,
@@ -224,6 +225,23 @@ fn every_word_is_read_as_itself() {
     each("affinity.on_backend_down", &downs, |service| {
         service.affinity.on_backend_down.to_string()
     });
+}
+
+#[test]
+fn a_prefix_of_vips() {
+    for (text, first, length) in [
+        ("10.9.1.0/28", "10.9.1.0", 28),
+        ("10.9.0.100/32", "10.9.0.100", 32),
+        ("10.16.0.0/16", "10.16.0.0", 16),
+    ] {
+        let config = config(&EXAMPLE.replacen("\"10.9.0.100\"", &format!("{text:?}"), 1));
+        let expected = Service {
+            address: address(first),
+            prefix_length: length,
+            ..example_service()
+        };
+        assert_eq!(config.services, [expected], "{text}");
+    }
 }
 
 #[test]

@@ -5,53 +5,11 @@
 //! Built when the tables are: the prefixes cut the addresses into ranges, each with its answer, and a
 //! lookup is a binary search. Costs 17 bytes for each range, of which there are at most two per prefix.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use super::prefix::{Prefix, number};
+use std::net::IpAddr;
 
-/// Addresses that begin alike. Its host bits are zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Prefix {
-    address: IpAddr,
-    length: u8,
-}
-
-impl Prefix {
-    /// The prefix of so many bits that an address is in; `None` where an address has no so many.
-    #[must_use]
-    pub fn new(address: IpAddr, length: u8) -> Option<Self> {
-        let address = match address {
-            IpAddr::V4(v4) if length <= 32 => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(length));
-                Ipv4Addr::from_bits(v4.to_bits() & mask.unwrap_or(0)).into()
-            }
-            IpAddr::V6(v6) if length <= 128 => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(length));
-                Ipv6Addr::from_bits(v6.to_bits() & mask.unwrap_or(0)).into()
-            }
-            IpAddr::V4(_) | IpAddr::V6(_) => return None,
-        };
-        Some(Self { address, length })
-    }
-
-    /// Its first and its last address, as numbers.
-    fn range(self) -> (u128, u128) {
-        let first = number(self.address);
-        let family_bits = if self.address.is_ipv4() { 32 } else { 128 };
-        let host_bits = family_bits - u32::from(self.length);
-        let hosts = 1_u128.checked_shl(host_bits).map_or(u128::MAX, |it| it - 1);
-        (first, first | hosts)
-    }
-}
-
-/// An address as a number. A service's clients are of one family, so the two need not differ.
-#[inline]
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_bits().into(),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-/// The lists of a service, as the control plane says them: prefixes of the VIP's family.
+/// The lists of a service, as the control plane says them: prefixes of the VIP's family. None in
+/// either: everybody is taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientLists {
     /// Whose flows it takes; empty: everybody's.
@@ -60,10 +18,11 @@ pub struct ClientLists {
     pub deny: Vec<Prefix>,
 }
 
-/// The lists of a service, as workers read them.
+/// The lists of a service, as workers read them. Its clients are of one family, so that addresses as
+/// numbers do not meet those of the other.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    /// Where each range begins, ascending, the first at 0. Empty: everybody is taken.
+    /// Where each range begins, ascending, the first at 0.
     begins: Box<[u128]>,
     takes: Box<[bool]>,
 }
@@ -71,23 +30,16 @@ pub(crate) struct Clients {
 impl Clients {
     /// Cuts the addresses into ranges.
     pub(crate) fn new(lists: &ClientLists) -> Self {
-        let (begins, takes) = if *lists == ClientLists::default() {
-            Default::default()
-        } else {
-            ranges(lists)
-        };
+        let (begins, takes) = ranges(lists);
         Self {
             begins: begins.into_boxed_slice(),
             takes: takes.into_boxed_slice(),
         }
     }
 
-    /// Whether the service takes new flows of this client.
+    /// Whether this client is taken.
     #[inline]
-    pub(crate) fn takes(&self, client: IpAddr) -> bool {
-        if self.begins.is_empty() {
-            return true;
-        }
+    pub(crate) fn take(&self, client: IpAddr) -> bool {
         let client = number(client);
         let range = self.begins.partition_point(|begin| *begin <= client);
         self.takes[range - 1]
@@ -100,7 +52,7 @@ fn ranges(lists: &ClientLists) -> (Vec<u128>, Vec<bool>) {
     let allow = lists.allow.iter().map(|prefix| (prefix, true));
     let deny = lists.deny.iter().map(|prefix| (prefix, false));
     let mut prefixes: Vec<_> = allow.chain(deny).collect();
-    prefixes.sort_by_key(|(prefix, _)| (number(prefix.address), prefix.length));
+    prefixes.sort_by_key(|(prefix, _)| (number(prefix.address()), prefix.length()));
     let otherwise = lists.allow.is_empty();
     let mut cut = Cut::default();
     cut.at(0, otherwise);
@@ -153,6 +105,7 @@ impl Cut {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::Ipv4Addr;
 
     fn prefix(text: &str) -> Prefix {
         let (address, length) = text.split_once('/').unwrap();
@@ -170,7 +123,7 @@ mod tests {
     fn taken<'a>(clients: &Clients, addresses: &[&'a str]) -> Vec<&'a str> {
         let addresses = addresses.iter().copied();
         addresses
-            .filter(|it| clients.takes(it.parse().unwrap()))
+            .filter(|it| clients.take(it.parse().unwrap()))
             .collect()
     }
 
@@ -208,13 +161,6 @@ mod tests {
         assert!(taken(&nobody, &six).is_empty());
     }
 
-    #[test]
-    fn host_bits_are_cleared_and_lengths_are_checked() {
-        assert_eq!(prefix("10.1.2.3/8"), prefix("10.0.0.0/8"));
-        assert_eq!(Prefix::new("10.0.0.0".parse().unwrap(), 33), None);
-        assert_eq!(Prefix::new("::".parse().unwrap(), 129), None);
-    }
-
     /// Addresses and prefixes close together, so that they often meet.
     fn address() -> impl Strategy<Value = IpAddr> {
         (0_u32..4, 0_u32..40).prop_map(|(net, host)| Ipv4Addr::from_bits(net << 30 | host).into())
@@ -229,8 +175,8 @@ mod tests {
 
     /// The answer of the longest prefix, by looking at all.
     fn oracle(lists: &ClientLists, client: IpAddr) -> bool {
-        let holds = |it: &&Prefix| Prefix::new(client, it.length) == Some(**it);
-        let longest = |list: &[Prefix]| list.iter().filter(holds).map(|it| it.length).max();
+        let holds = |it: &&Prefix| Prefix::new(client, it.length()) == Some(**it);
+        let longest = |list: &[Prefix]| list.iter().filter(holds).map(|it| it.length()).max();
         match (longest(&lists.allow), longest(&lists.deny)) {
             (None, None) => lists.allow.is_empty(),
             (allow, deny) => allow > deny,
@@ -250,7 +196,7 @@ mod tests {
             let clients = Clients::new(&lists);
             prop_assert!(clients.begins.is_sorted());
             for client in asked {
-                prop_assert_eq!(clients.takes(client), oracle(&lists, client), "{}", client);
+                prop_assert_eq!(clients.take(client), oracle(&lists, client), "{}", client);
             }
         }
     }

@@ -6,9 +6,11 @@ mod model;
 use super::{
     clients::{ClientLists, Clients},
     id::ServiceId,
+    prefix::{Prefix, bits},
 };
 use crate::{hash::HashKeys, key::Protocol, schedule::Slots};
 use std::{
+    cmp::Reverse,
     net::IpAddr,
     sync::{Arc, OnceLock},
 };
@@ -77,8 +79,10 @@ pub struct ServiceSpec {
     pub id: ServiceId,
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// The VIP.
+    /// The VIP, or the first of several.
     pub address: IpAddr,
+    /// How many bits the VIPs share: 32 or 128 for one.
+    pub prefix_length: u8,
     /// The port; 0: every port of the VIP.
     pub port: u16,
     /// How new flows are spread.
@@ -104,7 +108,17 @@ pub struct ServiceSpec {
 pub(crate) struct Service {
     pub(crate) spec: ServiceSpec,
     pub(crate) slots: Arc<Slots>,
-    pub(crate) clients: Arc<Clients>,
+    /// Whose new flows it takes; `None`: everybody's.
+    pub(crate) clients: Option<Arc<Clients>>,
+}
+
+impl Service {
+    /// Whether it takes new flows of this client.
+    #[inline]
+    pub(crate) fn takes(&self, client: IpAddr) -> bool {
+        let clients = self.clients.as_ref();
+        clients.is_none_or(|clients| clients.take(client))
+    }
 }
 
 /// Services by their place, and the index that finds one by what a packet addresses.
@@ -113,6 +127,28 @@ pub(crate) struct Services {
     all: Vec<Option<Service>>,
     /// Open addressing, a power of two, at most a quarter full; `EMPTY` ends a search.
     index: Box<[u16]>,
+    /// The prefix lengths of services of several VIPs, longest first; mostly there is none.
+    lengths: Box<[u8]>,
+}
+
+/// What services are found by: VIPs of the same first bits, and a port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Destination {
+    protocol: Protocol,
+    address: IpAddr,
+    prefix_length: u8,
+    port: u16,
+}
+
+impl ServiceSpec {
+    fn destination(&self) -> Destination {
+        Destination {
+            protocol: self.protocol,
+            address: self.address,
+            prefix_length: self.prefix_length,
+            port: self.port,
+        }
+    }
 }
 
 const EMPTY: u16 = u16::MAX;
@@ -123,9 +159,9 @@ fn keys() -> &'static HashKeys {
     KEYS.get_or_init(HashKeys::random)
 }
 
-fn hash(protocol: Protocol, address: IpAddr, port: u16) -> usize {
-    let rest = u64::from(port) << 8 | protocol as u64;
-    let hash = match address {
+fn hash(of: Destination) -> usize {
+    let rest = u64::from(of.port) << 16 | u64::from(of.prefix_length) << 8 | of.protocol as u64;
+    let hash = match of.address {
         IpAddr::V4(v4) => keys().hash2(u64::from(v4.to_bits()), rest),
         IpAddr::V6(v6) => {
             let bits = v6.to_bits();
@@ -145,9 +181,13 @@ impl Services {
         let mut all: Vec<Option<Service>> = Vec::new();
         all.resize_with(places.unwrap_or(0), || None);
         let mut index = vec![EMPTY; (list.len() * 4).next_power_of_two().max(8)];
+        let mut lengths = Vec::new();
         for service in list {
             let spec = &service.spec;
-            let mut place = hash(spec.protocol, spec.address, spec.port) & (index.len() - 1);
+            if spec.prefix_length < bits(spec.address) {
+                lengths.push(spec.prefix_length);
+            }
+            let mut place = hash(spec.destination()) & (index.len() - 1);
             while index[place] != EMPTY {
                 place = (place + 1) & (index.len() - 1);
             }
@@ -155,29 +195,58 @@ impl Services {
             let id = spec.id.index();
             all[id] = Some(service);
         }
+        lengths.sort_unstable_by_key(|length| Reverse(*length));
+        lengths.dedup();
         Self {
             all,
             index: index.into_boxed_slice(),
+            lengths: lengths.into_boxed_slice(),
         }
     }
 
-    /// The service that a packet addresses: the one of the port, else the one of every port.
+    /// The service that a packet addresses: of its address, else of the longest prefix that holds
+    /// it; there the one of the port, else the one of every port.
     #[inline]
     pub(crate) fn find(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<&Service> {
-        self.find_exactly(protocol, address, port)
-            .or_else(|| self.find_exactly(protocol, address, 0))
+        let of_vip = Destination {
+            protocol,
+            address,
+            prefix_length: bits(address),
+            port,
+        };
+        self.find_at(of_vip).or_else(|| self.find_by_prefix(of_vip))
     }
 
-    fn find_exactly(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<&Service> {
-        let mut place = hash(protocol, address, port) & (self.index.len() - 1);
+    fn find_by_prefix(&self, of_vip: Destination) -> Option<&Service> {
+        self.lengths.iter().find_map(|length| {
+            let prefix = Prefix::new(of_vip.address, *length)?;
+            self.find_at(Destination {
+                address: prefix.address(),
+                prefix_length: *length,
+                ..of_vip
+            })
+        })
+    }
+
+    #[inline]
+    fn find_at(&self, destination: Destination) -> Option<&Service> {
+        let of_every_port = Destination {
+            port: 0,
+            ..destination
+        };
+        self.find_exactly(destination)
+            .or_else(|| self.find_exactly(of_every_port))
+    }
+
+    fn find_exactly(&self, destination: Destination) -> Option<&Service> {
+        let mut place = hash(destination) & (self.index.len() - 1);
         loop {
             let id = self.index[place];
             if id == EMPTY {
                 return None;
             }
             let service = self.all[usize::from(id)].as_ref()?;
-            let spec = &service.spec;
-            if (spec.protocol, spec.address, spec.port) == (protocol, address, port) {
+            if service.spec.destination() == destination {
                 return Some(service);
             }
             place = (place + 1) & (self.index.len() - 1);

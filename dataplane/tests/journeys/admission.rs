@@ -10,7 +10,7 @@ use crate::{
 };
 use std::net::Ipv4Addr;
 use tether_dataplane::tables::{
-    TablesSpec, backend::BackendState, clients::Prefix, id::BackendId, service::FlowLimits,
+    TablesSpec, backend::BackendState, id::BackendId, prefix::Prefix, service::FlowLimits,
 };
 
 const CLIENT: &str = "198.51.100.7";

@@ -15,6 +15,7 @@ mod frames;
 mod life;
 mod local;
 mod neighbours;
+mod prefixes;
 mod related;
 mod routing;
 mod schedulers;

@@ -91,10 +91,12 @@ pub(crate) const USUAL: Size = Size {
 };
 
 pub(crate) fn service(id: ServiceId, protocol: Protocol, address: &str, port: u16) -> ServiceSpec {
+    let address: IpAddr = address.parse().unwrap();
     ServiceSpec {
         id,
         protocol,
-        address: address.parse().unwrap(),
+        address,
+        prefix_length: if address.is_ipv4() { 32 } else { 128 },
         port,
         scheduler: Scheduler::RoundRobin,
         forward: Forward::Dsr,

@@ -127,6 +127,7 @@ fn service_spec(id: ServiceId, service: &Service) -> ServiceSpec {
         id,
         protocol: service.protocol,
         address: service.address,
+        prefix_length: if service.address.is_ipv4() { 32 } else { 128 },
         port: service.port,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,

@@ -86,9 +86,11 @@ fn control(control: schema::Control) -> Option<Control> {
 fn service(service: schema::Service) -> Option<Service> {
     let port = value(service.port)?;
     let backends = service.backends.into_iter().map(|each| backend(each, port));
+    let vips = value(service.address)?;
     Some(Service {
         name: value(service.name)?,
-        address: value(service.address)?,
+        address: vips.address,
+        prefix_length: vips.length,
         port,
         protocol: value(service.protocol)?,
         scheduler: value(service.scheduler)?,

@@ -35,8 +35,11 @@ fn check_family(prefix: &Spanned<Prefix>, service: &Service, problems: &mut Vec<
         return;
     };
     let clients = prefix.get_ref();
-    if vip.is_ipv4() != clients.address.is_ipv4() {
-        let message = format!("{clients} is not of the family of the service's address {vip}");
+    if vip.address.is_ipv4() != clients.address.is_ipv4() {
+        let message = format!(
+            "{clients} is not of the family of the service's address {}",
+            vip.address
+        );
         let help = "clients come with addresses of the VIP's family: leave it out";
         problems.push(Problem::new(prefix.span(), message).help(help));
     }
