@@ -25,6 +25,7 @@ mod owner;
 mod process;
 mod refusals;
 mod rules;
+mod schedulers;
 mod spread;
 mod testbed;
 mod time;

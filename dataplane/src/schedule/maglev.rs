@@ -159,6 +159,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "nothing in it is unsafe, and it is slow there")]
     fn the_lightest_has_a_slot() {
         let weights = [65_535, 65_535, 1];
         let slots = table(&candidates(&weights));

@@ -20,6 +20,7 @@ pub struct Setup {
     flows: usize,
     driver: Driver,
     scheduler: &'static str,
+    service: String,
     affinity: String,
     health: bool,
     limits: String,
@@ -34,6 +35,7 @@ impl Setup {
             flows: 65_536,
             driver: Driver::AfPacket,
             scheduler: "maglev",
+            service: String::new(),
             affinity: String::new(),
             health: false,
             limits: String::new(),
@@ -65,6 +67,12 @@ impl Setup {
 
     pub fn scheduler(self, scheduler: &'static str) -> Self {
         Self { scheduler, ..self }
+    }
+
+    /// A line of `[[service]]`, for every service.
+    pub fn service(mut self, line: &str) -> Self {
+        writeln!(self.service, "{line}").unwrap();
+        self
     }
 
     /// A line of `[service.affinity]`, for every service.
@@ -147,7 +155,7 @@ port = {}
 protocol = "{}"
 scheduler = "{}"
 forward = "dsr"
-
+{}
 [service.affinity]
 {}"#,
             vip.service,
@@ -155,6 +163,7 @@ forward = "dsr"
             vip.address.port(),
             vip.protocol_name(),
             self.scheduler,
+            self.service,
             self.affinity,
         );
         text.push_str(&service);
