@@ -9,7 +9,6 @@
 //! reported at once; only a syntax error hides what the schema would have said. Costs one walk
 //! over the file and, per check, a map of what was seen.
 
-use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +21,7 @@ mod table;
 mod validate;
 mod value;
 mod words;
+mod write;
 
 pub use problem::Problems;
 pub use words::{Forward, Idle, OnBackendDown, OnConflict, Protocol, Refresh, Scheduler};
@@ -72,6 +72,9 @@ pub struct Port {
     pub gateway_v4: Option<Ipv4Addr>,
     /// The next hop of IPv6 destinations that are not on-link.
     pub gateway_v6: Option<Ipv6Addr>,
+    /// The longest packet that its link takes, in bytes with the IP header; 1280 to 9216. None: the
+    /// device keeps the MTU that it has, and tunnels count on 1500.
+    pub mtu: Option<u16>,
     /// The VLAN of its frames, 1 to 4094 (IEEE 802.1Q).
     pub vlan: Option<u16>,
     /// The name of a tap that gets what is not for a service.
@@ -98,8 +101,20 @@ pub struct Control {
     pub metrics: Option<SocketAddr>,
     /// The directory of journal and snapshots; none: affinities live in memory only.
     pub state: Option<PathBuf>,
-    /// The audit log (contract rule P5).
-    pub audit: Option<PathBuf>,
+    /// The audit log.
+    pub audit: Option<Audit>,
+}
+
+/// The audit log (contract rule P5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// The file, appended to.
+    pub path: PathBuf,
+    /// Lines a second at most; refusals get half of them. Default 1000.
+    pub lines_per_second: u32,
+    /// The prefix lengths, for IPv4 and IPv6, to which addresses of clients are cut; none: they
+    /// are written as they are.
+    pub mask: Option<(u8, u8)>,
 }
 
 /// The gRPC listener for servers and how it knows them (contract rule P1).
@@ -120,7 +135,7 @@ pub enum Auth {
     Address,
 }
 
-/// `[control.tls]`: PEM files, read at start.
+/// `[control.tls]`: PEM files, read at start and at every reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// The server's certificate chain.
@@ -159,6 +174,8 @@ pub struct Service {
     pub scheduler: Scheduler,
     /// How packets reach backends. Default DSR.
     pub forward: Forward,
+    /// How packets are wrapped, where [`Self::forward`] is `ipip`, `gre` or `gue`.
+    pub tunnel: Tunnel,
     /// How long a silent flow is remembered, 1 s to 2 h. Default 5 min.
     pub flow_timeout: Duration,
     /// How long a backend that comes up takes to get its whole weight, 1 s to 1 h; none: at once.
@@ -178,15 +195,6 @@ pub struct Service {
     pub backends: Vec<Backend>,
 }
 
-/// Addresses that begin alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Prefix {
-    /// The first of them.
-    pub address: IpAddr,
-    /// How many bits they share: 0 to 32 for IPv4, 0 to 128 for IPv6.
-    pub length: u8,
-}
-
 /// `[service.limits]`: how many new flows a service takes, over all workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServiceLimits {
@@ -194,6 +202,36 @@ pub struct ServiceLimits {
     pub new_flows_per_second: Option<u32>,
     /// Of one IPv4 address or IPv6 /64, 1 to 10,000,000; none: as many as come.
     pub new_flows_per_second_per_source: Option<u32>,
+}
+
+/// `[service.tunnel]`: how a service's packets are wrapped for its backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// The UDP destination port of `gue`. Default 6080.
+    pub port: u16,
+    /// The variant of `gue`: 0, with a header of four bytes, or 1, the packet itself. Default 1.
+    pub variant: u8,
+    /// Outer IPv4 source addresses, the rest from the hash of the flow; none: the port's address.
+    pub source_v4: Option<Prefix>,
+    /// The same for IPv6.
+    pub source_v6: Option<Prefix>,
+    /// The largest segment that a client's SYN may offer, in bytes.
+    pub mss_clamp: Option<u16>,
+}
+
+/// A subnet: host bits are clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix {
+    /// Its first address.
+    pub address: IpAddr,
+    /// How many bits its addresses share: at most 32 for IPv4, 128 for IPv6.
+    pub length: u8,
+}
+
+impl std::fmt::Display for Prefix {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.address, self.length)
+    }
 }
 
 /// `[service.affinity]`: what a service's affinities may do (contract section 3).
@@ -293,12 +331,6 @@ impl Config {
             Ok(text) => Self::parse(name, &text),
             Err(error) => Err(Problems::not_utf8(name, &error)),
         }
-    }
-}
-
-impl Display for Prefix {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.address, self.length)
     }
 }
 

@@ -1,40 +1,55 @@
 //! The control thread: one turn after another, at its own pace.
 //!
 //! ```text
-//! take ─▶ expire ─▶ decide and apply, in order ─▶ publish ─▶ reply ─▶ tell ─▶ go on with long answers
+//! take ─▶ expire ─▶ decide and apply, in order ─▶ record ─▶ publish ─▶ reply ─▶ tell ─▶ go on with
+//!                                                                                 long answers
 //! ```
 //!
 //! Everything that changes what workers read goes through here. Nothing waits: neither for a
 //! worker nor for whoever reads a reply. A turn is bounded in what it takes, collects and scans.
 
 mod answer;
+mod audit;
+mod compare;
 mod inquiry;
+mod listing;
+mod lives;
 mod pulse;
+mod record;
 mod reload;
+mod restore;
 mod scan;
 mod signals;
 mod start;
 #[cfg(test)]
 mod tests;
+mod watch;
 
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, HINT};
 pub(crate) use inquiry::{Inquiry, Ticket};
+pub(crate) use listing::Cursor;
 pub(crate) use pulse::Pulse;
+pub(crate) use record::Recorder;
+pub(crate) use restore::Restored;
 pub(crate) use scan::{Act, Filter, Scan};
 pub(crate) use signals::Tally;
 pub use start::StartError;
+pub(crate) use watch::Watchers;
 
 use crate::{
-    command::{Command, Outcomes},
+    audit::Audit,
+    command::{Command, Outcomes, Reloaded},
     config::Config,
     expiry::Wheel,
+    journal::NotRecorded,
     master::{Event, Master, State},
-    metrics, operator,
+    metrics::{self, Histogram},
+    operator,
     ports::Ports,
     publish,
 };
 use crossbeam_channel::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tether_dataplane::{
     Generation,
     clock::{Clock, Millis},
@@ -58,6 +73,8 @@ const EXPIRIES: usize = 16_384;
 pub struct Control {
     pub(crate) clock: Clock,
     pub(crate) started: Millis,
+    /// This life of the process, which places of affinities are of.
+    pub(crate) life: u32,
     pub(crate) config: Config,
     pub(crate) ports: Box<dyn Ports>,
     pub(crate) stations: Vec<PortSpec>,
@@ -67,9 +84,17 @@ pub struct Control {
     pub(crate) tally: Tally,
     pub(crate) pulse: Pulse,
     pub(crate) inquiry: Inquiry,
+    pub(crate) watchers: Watchers,
+    pub(crate) audit: Option<Audit>,
+    /// Writes down what happens; `None`: affinities live in memory and end with the daemon.
+    pub(crate) recorder: Option<Recorder>,
+    /// What became of what the journal had.
+    pub(crate) restored: Restored,
     /// Answers that go out once this turn's changes are published, or in later turns.
     pub(crate) answers: Vec<Answer>,
-    replies: Vec<(oneshot::Sender<Outcomes>, Outcomes)>,
+    replies: Vec<Reply>,
+    /// How long signals took from the queue to their effect.
+    pub(crate) effects: Histogram,
     /// What has happened to affinities in this turn.
     pub(crate) events: Vec<Event>,
     pub(crate) published: Generation,
@@ -82,6 +107,20 @@ pub struct Control {
     is_stopping: bool,
 }
 
+/// What somebody waits for, who is told once this turn's changes are published.
+#[derive(Debug)]
+enum Reply {
+    Outcomes {
+        to: oneshot::Sender<Result<Outcomes, NotRecorded>>,
+        outcomes: Outcomes,
+        queued: Instant,
+    },
+    Reload(
+        oneshot::Sender<Result<Reloaded, Vec<String>>>,
+        Result<Reloaded, Vec<String>>,
+    ),
+}
+
 impl Control {
     /// Takes turns until it is told to stop or nobody is left to tell it; then stops the workers.
     pub fn run(mut self, commands: &Receiver<Command>) {
@@ -91,6 +130,7 @@ impl Control {
             };
             self.turn(self.clock.now(), taken);
         }
+        self.end_journal(self.clock.now());
         self.writer.stop();
     }
 
@@ -101,20 +141,18 @@ impl Control {
             self.take(now, command);
         }
         self.raise(now);
+        let recorded = self.record(now);
         self.publish();
-        self.reply();
-        self.tell();
+        self.reply(&recorded);
+        self.tell(now);
         self.go_on(now);
         self.pulse.feel(&self.writer, now);
     }
 
     /// What has come, bounded; `None` when nothing can come any more.
     fn receive(&self, commands: &Receiver<Command>) -> Option<Vec<Command>> {
-        let pause = if self.answers.is_empty() {
-            PAUSE
-        } else {
-            SHORT_PAUSE
-        };
+        let is_idle = self.answers.is_empty() && !self.watchers.is_telling();
+        let pause = if is_idle { PAUSE } else { SHORT_PAUSE };
         let first = match commands.recv_timeout(pause) {
             Ok(command) => command,
             Err(error) => return error.is_timeout().then(Vec::new),
@@ -141,17 +179,41 @@ impl Control {
             Command::Signals {
                 identity,
                 signals,
+                queued,
                 reply,
-            } => {
-                let outcomes = self.decide_all(&identity, signals, now);
-                self.replies.push((reply, outcomes));
-            }
+            } => match self.check_recorded() {
+                Ok(()) => {
+                    let outcomes = self.decide_all(&identity, signals, now);
+                    self.replies.push(Reply::Outcomes {
+                        to: reply,
+                        outcomes,
+                        queued,
+                    });
+                }
+                Err(not_recorded) => {
+                    self.count_not_recorded(signals.len());
+                    // As in `reply`.
+                    drop(reply.send(Err(not_recorded)));
+                }
+            },
+            Command::SessionBegun {
+                identity,
+                backend,
+                boot_id,
+            } => self.hear_of_life(&identity, &backend, boot_id),
             Command::SessionClosed(session) => self.close_session(session),
             Command::List {
                 identity,
                 request,
                 entries,
-            } => self.list(&identity, &request, entries),
+                reply,
+            } => drop(reply.send(self.list(&identity, &request, entries))),
+            Command::Watch {
+                identity,
+                request,
+                events,
+                reply,
+            } => drop(reply.send(self.watch(identity, request, events))),
             Command::Operator {
                 uid,
                 request,
@@ -165,7 +227,11 @@ impl Control {
                 backend,
                 up,
             } => self.hear_of_health(&service, &backend, up),
-            Command::Reload(config) => self.reload(*config),
+            Command::Compare { config, reply } => drop(reply.send(self.compare(&config))),
+            Command::Reload { config, reply } => {
+                let reloaded = self.reload(*config);
+                self.replies.push(Reply::Reload(reply, reloaded));
+            }
             Command::Metrics(reply) => drop(reply.send(metrics::page(self, now))),
             Command::Stop => self.is_stopping = true,
         }
@@ -197,18 +263,49 @@ impl Control {
         }
     }
 
-    fn reply(&mut self) {
-        for (reply, outcomes) in self.replies.drain(..) {
-            // A sender that has gone has no use for the outcomes; what they say holds all the same.
-            let _ = reply.send(outcomes);
+    /// What could not be recorded is not acknowledged, whatever it has changed.
+    fn reply(&mut self, recorded: &Result<(), NotRecorded>) {
+        let effective = Instant::now();
+        for reply in std::mem::take(&mut self.replies) {
+            // Whoever has gone has no use for the answer; what it says holds all the same.
+            match reply {
+                Reply::Outcomes {
+                    to,
+                    outcomes,
+                    queued,
+                } => {
+                    self.measure(&outcomes, effective.duration_since(queued), recorded);
+                    drop(to.send(recorded.clone().map(|()| outcomes)));
+                }
+                Reply::Reload(to, reloaded) => drop(to.send(reloaded)),
+            }
+        }
+        let answers = std::mem::take(&mut self.answers).into_iter();
+        self.answers = answers.map(|it| it.settle(recorded)).collect();
+    }
+
+    /// Counts signals as effective, or as not recorded.
+    fn measure(&mut self, outcomes: &Outcomes, took: Duration, recorded: &Result<(), NotRecorded>) {
+        let signals = outcomes.outcomes.len();
+        match recorded {
+            Ok(()) => {
+                let signals = u64::try_from(signals).unwrap_or(u64::MAX);
+                self.effects.count(took, signals);
+            }
+            Err(_) => self.count_not_recorded(signals),
         }
     }
 
     /// Tells of what has happened, once it is effective.
-    fn tell(&mut self) {
-        for event in self.events.drain(..) {
+    fn tell(&mut self, now: Millis) {
+        self.audit_turn(now);
+        let mut events = std::mem::take(&mut self.events);
+        for event in &events {
             log::debug!("{:?}: {:?}", event.what, event.record);
         }
+        self.tell_watchers(&events, now);
+        events.clear();
+        self.events = events;
     }
 
     /// Goes on with each answer as far as its reader and the workers allow.
@@ -244,6 +341,7 @@ impl Control {
             log::info!("backend {service}/{} is {is}", backend.settings.name);
             backend.is_healthy = up;
             self.needs_tables = true;
+            self.states_have_changed();
         }
     }
 }
@@ -251,11 +349,14 @@ impl Control {
 fn count(command: &Command) -> usize {
     match command {
         Command::Signals { signals, .. } => signals.len(),
-        Command::SessionClosed(_)
+        Command::SessionBegun { .. }
+        | Command::SessionClosed(_)
         | Command::List { .. }
+        | Command::Watch { .. }
         | Command::Operator { .. }
         | Command::Health { .. }
-        | Command::Reload(_)
+        | Command::Compare { .. }
+        | Command::Reload { .. }
         | Command::Metrics(_)
         | Command::Stop => 0,
     }

@@ -1,4 +1,4 @@
-//! The Tether daemon: signals, master state, health, workers.
+//! The Tether daemon: signals, master state, journal, health, workers.
 //!
 //! ```text
 //! gRPC, operator socket ──▶ command ──▶ control (one thread, one turn after another) ──▶ tables
@@ -7,6 +7,7 @@
 //!
 //! `control.rs` is the table of contents.
 
+mod audit;
 pub mod authorise;
 mod chain;
 pub mod command;
@@ -14,6 +15,7 @@ pub mod config;
 pub mod control;
 pub mod expiry;
 pub mod health;
+pub mod journal;
 pub mod master;
 mod metrics;
 mod operator;

@@ -21,12 +21,11 @@ mod rise;
 pub use backend::{Backend, Boot, Boots};
 pub use bucket::Bucket;
 pub use change::{Change, State};
-#[cfg(test)]
-pub(crate) use duration::extension;
+pub(crate) use duration::{capped, extension};
 pub use event::{Event, Happened, Why};
 pub(crate) use plan::stored;
 pub use plan::{Plan, plan};
-pub use record::{KINDS, Kind, Record, Records};
+pub use record::{Created, KINDS, Kind, Record, Records};
 pub use registry::{NoPlace, Registry, Removed, Service};
 pub use rise::{Rise, Risen, TENTHS};
 

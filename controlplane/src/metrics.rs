@@ -1,56 +1,35 @@
 //! The counters as a page of Prometheus text (exposition format 0.0.4). Client addresses are never
 //! labels (contract section 8).
 
+mod histogram;
+mod page;
+
+pub(crate) use histogram::Histogram;
+
 use crate::{
+    audit::Audit,
     control::Control,
     master::{Backend, Kind, Service},
+    operator,
 };
-use std::fmt::{Display, Write};
+use page::Page;
+use std::fmt::Display;
 use tether_dataplane::{
     CountersView, clock::Millis, fate::Fate, plane::WorkerView, tables::backend::BackendState,
 };
-
-/// The page as it is being written.
-#[derive(Debug, Default)]
-struct Page(String);
-
-impl Page {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-    }
-
-    fn value(&mut self, name: &str, labels: &[(&str, &dyn Display)], value: u64) {
-        self.write(format_args!("{name}"));
-        for (place, (label, text)) in labels.iter().enumerate() {
-            let open = if place == 0 { '{' } else { ',' };
-            let text = text.to_string().replace('\\', r"\\").replace('"', r#"\""#);
-            self.write(format_args!("{open}{label}=\"{text}\""));
-        }
-        let close = if labels.is_empty() { "" } else { "}" };
-        self.write(format_args!("{close} {value}\n"));
-    }
-
-    /// A value without labels, with its head.
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: u64) {
-        self.head(name, kind, help);
-        self.value(name, &[], value);
-    }
-
-    fn write(&mut self, text: std::fmt::Arguments<'_>) {
-        // Writing to a string cannot fail.
-        let _ = self.0.write_fmt(text);
-    }
-}
 
 /// The page.
 pub(crate) fn page(control: &Control, now: Millis) -> String {
     let mut page = Page::default();
     forwarder(&mut page, control, now);
     signals(&mut page, control);
+    watchers(&mut page, control);
+    audit(&mut page, control);
+    journal(&mut page, control, now);
     backends(&mut page, control);
     workers(&mut page, control);
     ports(&mut page, control);
-    page.0
+    page.text()
 }
 
 fn forwarder(page: &mut Page, control: &Control, now: Millis) {
@@ -58,6 +37,7 @@ fn forwarder(page: &mut Page, control: &Control, now: Millis) {
     let cells = control.writer.affinities();
     let waiting = u64::try_from(cells.waiting()).unwrap_or(u64::MAX);
     let bytes = u64::try_from(cells.bytes()).unwrap_or(u64::MAX);
+    let used = u64::try_from(master.records.len()).unwrap_or(u64::MAX);
     let capacity = u64::from(master.limits.affinities);
     let uptime_s = now.since(control.started) / 1000;
     for (name, help, value) in [
@@ -71,6 +51,7 @@ fn forwarder(page: &mut Page, control: &Control, now: Millis) {
             "Whether affinities route.",
             master.affinity.into(),
         ),
+        ("tether_affinity_used", "Affinities that there are.", used),
         ("tether_affinity_capacity", "Affinities at most.", capacity),
         (
             "tether_affinity_bytes",
@@ -97,6 +78,82 @@ fn signals(page: &mut Page, control: &Control) {
     page.head(name, "counter", "Signals by outcome.");
     for (outcome, count) in control.tally.named() {
         page.value(name, &[("outcome", &outcome)], count);
+    }
+    let help = "From the moment at which a signal is queued for the control thread to that from which packets are routed by it.";
+    page.histogram("tether_signal_effect_seconds", help, &control.effects);
+}
+
+fn watchers(page: &mut Page, control: &Control) {
+    let (watchers, told, lost) = control.watchers.counts();
+    page.single("tether_watchers", "gauge", "Who watches events.", watchers);
+    let name = "tether_events_total";
+    let help = "Events for watchers: told, or lost to one who reads too slowly.";
+    page.head(name, "counter", help);
+    page.value(name, &[("result", &"told")], told);
+    page.value(name, &[("result", &"lost")], lost);
+}
+
+/// Absent where no audit log is kept.
+fn audit(page: &mut Page, control: &Control) {
+    let Some(counts) = control.audit.as_ref().map(Audit::counts) else {
+        return;
+    };
+    let name = "tether_audit_lines_total";
+    let help = "Lines of the audit log: written, dropped as too many, failed on disk.";
+    page.head(name, "counter", help);
+    page.value(name, &[("result", &"written")], counts.written);
+    page.value(name, &[("result", &"dropped")], counts.dropped);
+    page.value(name, &[("result", &"failed")], counts.failed);
+}
+
+fn journal(page: &mut Page, control: &Control, now: Millis) {
+    let Some(journal) = operator::forwarder::journal(control, now) else {
+        return;
+    };
+    for (name, kind, help, value) in [
+        (
+            "tether_journal_writable",
+            "gauge",
+            "Whether signals can be recorded; if not, they are refused.",
+            journal.failing.is_none().into(),
+        ),
+        (
+            "tether_journal_bytes",
+            "gauge",
+            "Bytes of the journal since the last snapshot.",
+            journal.bytes,
+        ),
+        (
+            "tether_journal_segments",
+            "gauge",
+            "Files of the journal since the last snapshot.",
+            journal.segments,
+        ),
+        (
+            "tether_journal_snapshot_bytes",
+            "gauge",
+            "Bytes of the last snapshot of this run.",
+            journal.snapshot_bytes,
+        ),
+        (
+            "tether_affinities_restored",
+            "gauge",
+            "Affinities that were there again after the start.",
+            journal.restored,
+        ),
+        (
+            "tether_signals_not_recorded_total",
+            "counter",
+            "Signals refused or not acknowledged because they could not be written.",
+            journal.not_recorded,
+        ),
+    ] {
+        page.single(name, kind, help, value);
+    }
+    if let Some(ms) = journal.snapshot_ms_ago {
+        let help = "Since the last snapshot of this run was complete.";
+        let name = "tether_journal_snapshot_age_seconds";
+        page.single(name, "gauge", help, ms / 1000);
     }
 }
 

@@ -5,14 +5,14 @@
 
 mod explain;
 mod flows;
-mod forwarder;
+pub(crate) mod forwarder;
 pub(crate) mod rows;
 
 pub(crate) use explain::Explaining;
 pub(crate) use flows::Flows;
 
 use crate::{
-    control::{Act, Answer, Control, Filter, Scan},
+    control::{Act, Answer, Control, Filter, HINT, Scan},
     master::{Backend, Service, stored},
     signal::{Asked, Destination, Identity, Operation, Signal},
 };
@@ -30,6 +30,12 @@ type Lines = Sender<Response>;
 
 /// Why not, and what to do about it.
 type Refused = (String, Option<String>);
+
+/// What an operator is told where nothing can be recorded: nothing was done.
+fn check_recorded(control: &Control) -> Result<(), Refused> {
+    let recorded = control.check_recorded();
+    recorded.map_err(|error| (error.to_string(), Some(HINT.to_owned())))
+}
 
 /// Begins to answer a request of the operator with this user id.
 pub(crate) fn answer(
@@ -54,13 +60,24 @@ fn begin(
 ) -> Result<Answer, Refused> {
     let lines = lines.clone();
     let payload = match request {
+        Request::ConfigCheck(_)
+        | Request::ConfigDiff(_)
+        | Request::ConfigApply(_)
+        | Request::ConfigShow => {
+            return Err(("the edge answers for the configuration".to_owned(), None));
+        }
         Request::AffinityList(filter) => return scan(control, &filter, Act::Tell(lines, 0)),
         Request::AffinityCount(filter) => {
             let nothing = AffinityCount::default();
             return scan(control, &filter, Act::Count(lines, nothing));
         }
-        Request::AffinityFlush(filter) => return scan(control, &filter, Act::Flush(lines, 0)),
+        Request::AffinityFlush(filter) => {
+            check_recorded(control)?;
+            return scan(control, &filter, Act::Flush(lines, 0, uid));
+        }
         Request::Explain(packet) => return explain::begin(control, &packet, lines, now),
+        // The edge makes it a command of its own.
+        Request::AffinityWatch(_) => return Err(("a watch is no question".to_owned(), None)),
         Request::FlowList(filter) => return flows::begin(control, &filter, lines, now),
         Request::Status => Payload::Status(forwarder::status(control, now)),
         Request::Stats => Payload::Stats(forwarder::stats(control, now)),
@@ -107,7 +124,7 @@ fn begin(
                 session: None,
             };
             let signal = signal(start.key, start.backend, operation);
-            decide(control, uid, signal, now)
+            return decide(control, uid, signal, lines, now);
         }
         Request::AffinityExtend {
             key,
@@ -119,11 +136,13 @@ fn begin(
                 duration,
                 generation,
             };
-            decide(control, uid, signal(key, String::new(), operation), now)
+            let signal = signal(key, String::new(), operation);
+            return decide(control, uid, signal, lines, now);
         }
         Request::AffinityEnd { key, generation } => {
             let operation = Operation::End { generation };
-            decide(control, uid, signal(key, String::new(), operation), now)
+            let signal = signal(key, String::new(), operation);
+            return decide(control, uid, signal, lines, now);
         }
     };
     Ok(Answer::ok(lines, payload))
@@ -144,10 +163,18 @@ fn signal(key: AffinityKey, backend: String, operation: Operation) -> Signal {
 }
 
 /// Sends a signal in the name of whom it concerns (contract rule P3).
-fn decide(control: &mut Control, uid: u32, signal: Signal, now: Millis) -> Payload {
+fn decide(
+    control: &mut Control,
+    uid: u32,
+    signal: Signal,
+    lines: Lines,
+    now: Millis,
+) -> Result<Answer, Refused> {
+    check_recorded(control)?;
     let outcome = control.decide(&Identity::Operator { uid }, signal, now);
     log::info!("operator {uid}: {outcome:?}");
-    Payload::Outcome(rows::outcome(outcome, control.master.epoch))
+    let outcome = rows::outcome(outcome, control.master.epoch);
+    Ok(Answer::decided(lines, Payload::Outcome(outcome)))
 }
 
 /// The load balancer's slots are of 16-bit weights, as in the configuration.
@@ -172,6 +199,7 @@ fn set_backend(
     if let Some(backend) = control.master.registry.backend_mut(id) {
         set(backend);
         control.needs_tables = true;
+        control.states_have_changed();
     }
     let service = service_of(control, id);
     let backend = control.master.registry.backend(id);

@@ -5,6 +5,7 @@ use crate::{
     master::{Backend, Registry, Service},
     ports::PortView,
 };
+use std::net::IpAddr;
 use tether_dataplane::{
     key, limits,
     tables::{
@@ -13,6 +14,7 @@ use tether_dataplane::{
         clients::ClientLists,
         prefix::Prefix,
         service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
+        tunnel::{Encapsulation, GueVariant, TunnelSpec},
     },
 };
 
@@ -36,22 +38,15 @@ pub fn without_effect(config: &Config) -> Vec<String> {
             port.device
         )
     });
-    let state = config.control.state.as_ref().map(|_| {
-        "control: `state` has no effect in this version: affinities live in memory and end with the daemon"
-            .to_owned()
-    });
-    let audit = config.control.audit.as_ref().map(|_| {
-        "control: `audit` has no effect in this version: no audit log is written".to_owned()
-    });
-    taps.chain(state).chain(audit).collect()
+    taps.collect()
 }
 
 fn unsupported_by(service: &config::Service) -> Vec<String> {
     let name = &service.name;
     let mut found = Vec::new();
-    if forward(service.forward).is_none() {
+    if forward(service.forward, &service.tunnel).is_none() {
         found.push(format!(
-            "service {name}: forward = \"{}\" is not in this version; dsr is",
+            "service {name}: forward = \"{}\" is not in this version; dsr, ipip, gre and gue are",
             service.forward
         ));
     }
@@ -72,6 +67,9 @@ pub fn ports(config: &Config, found: &[PortView]) -> Vec<PortSpec> {
     pairs.map(|(port, view)| port_spec(port, view)).collect()
 }
 
+/// What Ethernet links take (RFC 894), where the configuration does not say it.
+const MTU: u16 = 1500;
+
 fn port_spec(port: &config::Port, view: &PortView) -> PortSpec {
     let v4 = port.gateway_v4.map(Into::into);
     let v6 = port.gateway_v6.map(Into::into);
@@ -83,6 +81,7 @@ fn port_spec(port: &config::Port, view: &PortView) -> PortSpec {
             .map(|own| (own.address, own.prefix_length))
             .collect(),
         gateways: v4.into_iter().chain(v6).collect(),
+        mtu: port.mtu.unwrap_or(MTU),
         neighbours: Vec::new(),
     }
 }
@@ -110,7 +109,7 @@ fn service_spec(service: &Service, affinity: bool) -> Option<ServiceSpec> {
         prefix_length: settings.prefix_length,
         port: settings.port,
         scheduler: scheduler(settings.scheduler),
-        forward: forward(settings.forward)?,
+        forward: forward(settings.forward, &settings.tunnel)?,
         flow_timeout_s: u32::try_from(settings.flow_timeout.as_secs())
             .unwrap_or(limits::FLOW_TIMEOUT_S)
             .clamp(1, limits::FLOW_TIMEOUT_S),
@@ -182,13 +181,31 @@ fn scheduler(scheduler: config::Scheduler) -> Scheduler {
     }
 }
 
-fn forward(forward: config::Forward) -> Option<Forward> {
-    match forward {
-        config::Forward::Dsr => Some(Forward::Dsr),
-        config::Forward::Ipip
-        | config::Forward::Gue
-        | config::Forward::Gre
-        | config::Forward::Nat
-        | config::Forward::Fullnat => None,
-    }
+fn forward(forward: config::Forward, tunnel: &config::Tunnel) -> Option<Forward> {
+    let encapsulation = match forward {
+        config::Forward::Dsr => return Some(Forward::Dsr),
+        config::Forward::Ipip => Encapsulation::Ipip,
+        config::Forward::Gre => Encapsulation::Gre,
+        config::Forward::Gue => Encapsulation::Gue {
+            port: tunnel.port,
+            variant: match tunnel.variant {
+                0 => GueVariant::Header,
+                _ => GueVariant::Direct,
+            },
+        },
+        config::Forward::Nat | config::Forward::Fullnat => return None,
+    };
+    let prefix = |prefix: config::Prefix| (prefix.address, prefix.length);
+    Some(Forward::Tunnel(TunnelSpec {
+        encapsulation,
+        source_v4: tunnel.source_v4.map(prefix).and_then(|it| match it {
+            (IpAddr::V4(address), length) => Some((address, length)),
+            (IpAddr::V6(_), _) => None,
+        }),
+        source_v6: tunnel.source_v6.map(prefix).and_then(|it| match it {
+            (IpAddr::V4(_), _) => None,
+            (IpAddr::V6(address), length) => Some((address, length)),
+        }),
+        mss_clamp: tunnel.mss_clamp,
+    }))
 }

@@ -18,6 +18,7 @@ mod error;
 mod limits;
 mod metrics;
 mod operator;
+mod preface;
 mod reload;
 mod signals;
 
@@ -32,13 +33,13 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool, mpsc},
+    sync::{Arc, atomic::AtomicBool},
     thread::{self, JoinHandle},
 };
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -71,6 +72,9 @@ impl Listeners {
     /// What cannot be bound, with what to do about it.
     pub fn bind(config: &Config) -> Result<Self, StartError> {
         let control = &config.control;
+        if let Some(warning) = signals::credentials_warning(config) {
+            log::warn!("{warning}");
+        }
         let signals = control.signal.as_ref().map(signals::Listener::bind);
         let metrics = control.metrics;
         let metrics = metrics.map(|address| error::bind("control.metrics", address));
@@ -85,6 +89,10 @@ impl Listeners {
     #[must_use]
     pub fn signal_address(&self) -> Option<SocketAddr> {
         self.signals.as_ref()?.address()
+    }
+
+    fn credentials(&self) -> Option<signals::Credentials> {
+        self.signals.as_ref()?.credentials()
     }
 
     /// Where metrics are served; with port 0 in the configuration, the port that was given.
@@ -114,12 +122,15 @@ impl Server {
             .build()
             .map_err(StartError::Thread)?;
         let (stop, _) = watch::channel(false);
-        let (started, outcome) = mpsc::sync_channel(1);
+        let (started, outcome) = std::sync::mpsc::sync_channel(1);
         let commands = Commands::new(queue);
+        let (questions, asked) = mpsc::channel(limits::CONFIG_QUESTIONS);
+        let credentials = listeners.credentials();
         let edge = Edge {
             listeners,
-            reloader: Reloader::new(config, file, commands.clone()),
+            reloader: Reloader::new(config, file, commands.clone(), credentials, asked),
             commands,
+            questions,
             stop: stop.clone(),
         };
         let thread = thread::Builder::new()
@@ -145,6 +156,7 @@ struct Edge {
     listeners: Listeners,
     reloader: Reloader,
     commands: Commands,
+    questions: mpsc::Sender<reload::Asked>,
     stop: watch::Sender<bool>,
 }
 
@@ -156,7 +168,7 @@ struct Caught {
 }
 
 impl Edge {
-    async fn live(mut self, started: &mpsc::SyncSender<Result<(), StartError>>) {
+    async fn live(mut self, started: &std::sync::mpsc::SyncSender<Result<(), StartError>>) {
         let begun = self.begin();
         let (begun, outcome) = match begun {
             Ok(begun) => (Some(begun), Ok(())),
@@ -182,6 +194,7 @@ impl Edge {
         let caught = Caught::new().map_err(StartError::Thread)?;
         let mut tasks = JoinSet::new();
         let (commands, stop) = (&self.commands, || self.stop.subscribe());
+        let credentials = self.listeners.credentials();
         if let Some(listener) = self.listeners.signals.take() {
             let serving = listener.serve(commands.clone(), stop())?;
             tasks.spawn(async move {
@@ -191,25 +204,29 @@ impl Edge {
             });
         }
         if let Some(listener) = self.listeners.metrics.take() {
-            tasks.spawn(metrics::serve(listener, commands.clone(), stop())?);
+            let scraping = metrics::serve(listener, commands.clone(), credentials, stop())?;
+            tasks.spawn(scraping);
         }
         let operators = self.listeners.operator.listen();
         let operators = operators.map_err(StartError::Thread)?;
-        tasks.spawn(operator::serve(operators, commands.clone(), stop()));
+        let questions = self.questions.clone();
+        tasks.spawn(operator::serve(
+            operators,
+            commands.clone(),
+            questions,
+            stop(),
+        ));
         Ok((tasks, caught))
     }
 
-    /// Probes and reloads until it is time to stop.
+    /// Probes and reloads until it is time to stop, which does not wait for a reload.
     async fn work(&mut self, mut caught: Caught) {
-        self.reloader.begin().await;
         let mut stop = self.stop.subscribe();
-        loop {
-            tokio::select! {
-                () = stopped(&mut stop) => return,
-                _ = caught.terminate.recv() => return log::info!("SIGTERM: stopping"),
-                _ = caught.interrupt.recv() => return log::info!("SIGINT: stopping"),
-                _ = caught.hangup.recv() => self.reloader.reload().await,
-            }
+        tokio::select! {
+            () = stopped(&mut stop) => {}
+            _ = caught.terminate.recv() => log::info!("SIGTERM: stopping"),
+            _ = caught.interrupt.recv() => log::info!("SIGINT: stopping"),
+            never = self.reloader.live(&mut caught.hangup) => match never {},
         }
     }
 }

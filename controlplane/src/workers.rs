@@ -21,7 +21,7 @@ use crate::{
     config::{self, Config},
 };
 use crossbeam_channel::Sender;
-use dpdk::{Eal, Mempool, MempoolConfig, Port, PortConfig, Queue};
+use dpdk::{Eal, Mbuf, Mempool, MempoolConfig, Port, PortConfig, Queue};
 use std::{
     io,
     thread::{self, JoinHandle},
@@ -153,7 +153,7 @@ fn open_port(
         count: buffers(queues),
         cache: CACHE,
         socket: found.socket(),
-        ..MempoolConfig::default()
+        data_room: data_room(port.mtu),
     };
     let pool = Mempool::new(eal, &format!("tether_port{index}"), pool)?;
     let pools = [pool.clone()];
@@ -163,6 +163,7 @@ fn open_port(
         tx_descriptors: DESCRIPTORS,
         // Neighbour solicitations go to multicast addresses (RFC 4861, section 7.2.1).
         promiscuous: true,
+        mtu: port.mtu,
         ..PortConfig::new(&pools)
     };
     let (port, queues) = found.configure(&settings)?;
@@ -194,6 +195,13 @@ fn buffers(queues: u16) -> u32 {
     const OWN: u32 = (2 * BURST + HELD) as u32;
     const EACH: u32 = 2 * DESCRIPTORS as u32 + DRIVER_RINGS + CACHE * 3 / 2 + OWN;
     EACH * u32::from(queues)
+}
+
+/// Bytes of a buffer: a whole frame of this MTU, with a tag and room for a tunnel's header.
+fn data_room(mtu: Option<u16>) -> u16 {
+    const AROUND: u16 = Mbuf::HEADROOM as u16 + 18;
+    let needed = mtu.map_or(0, |mtu| mtu.saturating_add(AROUND));
+    needed.max(MempoolConfig::DATA_ROOM)
 }
 
 impl Hand {

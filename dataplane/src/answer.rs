@@ -16,12 +16,14 @@ mod arp;
 mod cases;
 mod echo;
 mod neighbour;
+mod too_big;
 
 use std::net::IpAddr;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub(crate) use arp::answer_arp;
+pub(crate) use too_big::{may_be_told, too_big};
 
 use crate::fate::Fate;
 use crate::parse::Message;

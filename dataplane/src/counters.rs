@@ -103,6 +103,7 @@ counters! {
     received "packets taken from the ports";
     held "packets that wait now, for a MAC address or for their first fragment";
     originated "packets made by the forwarder itself: ARP, NDP, and answers sent in place of a request";
+    told_too_big "ICMP errors to clients whose packets were too big for a tunnel; also originated";
     received_bytes "bytes of the packets taken from the ports";
     forwarded_bytes "bytes of the packets rewritten for backends";
     flows_by_affinity "new flows placed by an affinity";

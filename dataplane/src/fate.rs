@@ -71,6 +71,7 @@ fates! {
     NeighbourUnresolved "neighbour_unresolved" "the backend's MAC address could not be resolved in time";
     HoldFull "hold_full" "too many packets already wait, for that MAC address or for their first fragments";
     NoRoom "no_room" "no room in the frame's buffer for what had to be added";
+    PacketTooBig "packet_too_big" "with its tunnel's header too big for the port's MTU; its sender is told";
     TransmitFull "transmit_full" "the port's transmit queue was full";
 }
 

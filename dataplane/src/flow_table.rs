@@ -67,7 +67,7 @@ pub(crate) struct FlowTable<L: Line> {
 impl<L: Line> FlowTable<L> {
     /// Room for `flows` flows, in twice as many places.
     pub(crate) fn new(flows: usize) -> Self {
-        let lines = (flows * 2).div_ceil(WAYS).next_power_of_two().max(CHOICES);
+        let lines = Self::lines_for(flows);
         Self {
             lines: (0..lines).map(|_| L::default()).collect(),
             cells: vec![[CellId::default(); WAYS]; lines].into_boxed_slice(),
@@ -76,6 +76,15 @@ impl<L: Line> FlowTable<L> {
             elsewhere: 0,
             sweep: 0,
         }
+    }
+
+    fn lines_for(flows: usize) -> usize {
+        (flows * 2).div_ceil(WAYS).next_power_of_two().max(CHOICES)
+    }
+
+    /// Bytes of a table with room for `flows` flows.
+    pub(crate) fn bytes_for(flows: usize) -> usize {
+        Self::lines_for(flows) * (size_of::<L>() + size_of::<[CellId; WAYS]>())
     }
 
     /// Flows that are remembered, timed-out ones that were not swept yet included.

@@ -28,8 +28,9 @@ use crate::{
     fate::Fate,
     flow_table::Tick,
     key::{Key4, Key6},
-    parse::{Later, Packet, Parsed, parse},
+    parse::{Later, Packet, Parsed, parse, usual4},
     port::{BURST, Burst, Frame, Port},
+    probe::{Probe, Stage},
     rcu::Guard,
     tables::{
         Tables,
@@ -37,9 +38,10 @@ use crate::{
         id::{BackendId, PortId},
     },
     wire::ethernet::Mac,
-    worker::Own,
+    worker::{Flows, Own},
 };
 use arrayvec::ArrayVec;
+use path::PathKey;
 
 pub(crate) use fragments::release as release_fragments;
 pub(crate) use leave::release_held;
@@ -70,8 +72,18 @@ pub(crate) struct View<'a> {
     pub(crate) tick: Tick,
 }
 
-/// The packets of one family, with their places in the burst.
-pub(crate) type Lane<K> = ArrayVec<(u8, Packet<K>), BURST>;
+/// A packet that may be for a service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<K> {
+    /// Its place in the burst.
+    pub(crate) index: u8,
+    pub(crate) packet: Packet<K>,
+    /// Of its key, in the flow table.
+    pub(crate) hash: u64,
+}
+
+/// The packets of one family.
+pub(crate) type Lane<K> = ArrayVec<Entry<K>, BURST>;
 
 /// A burst, sorted.
 #[derive(Debug)]
@@ -144,19 +156,33 @@ pub(crate) fn forward<P: Port>(
     own: &mut Own<P::Frame>,
     lanes: &mut Lanes,
     ports: &mut [P],
+    probe: &mut impl Probe,
 ) {
     own.findings.refreshes.clear();
     parse_all(burst, port, view, own, lanes);
-    let new = follow::known_flows(&lanes.v4, view, own);
-    place::new_flows(&new, view, own);
-    let new = follow::known_flows(&lanes.v6, view, own);
-    place::new_flows(&new, view, own);
+    probe.ended(Stage::Parse);
+    forward_lane(&lanes.v4, view, own, probe);
+    forward_lane(&lanes.v6, view, own, probe);
     fragments::settle(burst, view, own, &lanes.firsts, &lanes.later);
     local::answer_all(burst, port, view, own, &lanes.local);
-    leave::send_all(burst, port, view, own, ports);
+    probe.ended(Stage::Aside);
+    leave::send_all(burst, port, view, own, ports, probe);
     if !lanes.firsts.is_empty() && own.fragments.waiting() > 0 {
         release_fragments(view, own, ports);
     }
+}
+
+/// Decides about one family: known flows, then new ones.
+fn forward_lane<F, K: PathKey>(
+    lane: &Lane<K>,
+    view: View<'_>,
+    own: &mut Own<F>,
+    probe: &mut impl Probe,
+) {
+    let new = follow::known_flows(lane, view, own);
+    probe.ended(Stage::Follow);
+    place::new_flows(&new, view, own);
+    probe.ended(Stage::Place);
 }
 
 /// Sorts the burst: TCP and UDP by family, what may be for the forwarder itself, and the rest.
@@ -172,15 +198,22 @@ fn parse_all<F: Frame>(
     let mut bytes = 0;
     for (index, frame) in (0_u8..).zip(burst) {
         bytes += frame.bytes().len() as u64;
+        if spec.vlan.is_none()
+            && frame.is_contiguous()
+            && let Some(packet) = usual4(frame.bytes(), spec.mac)
+        {
+            enter(&mut lanes.v4, index, packet, &own.flows);
+            continue;
+        }
         match parse_one(frame, spec.mac, spec.vlan) {
-            Ok(Parsed::V4(packet)) => lanes.v4.push((index, packet)),
-            Ok(Parsed::V6(packet)) => lanes.v6.push((index, packet)),
+            Ok(Parsed::V4(packet)) => enter(&mut lanes.v4, index, packet, &own.flows),
+            Ok(Parsed::V6(packet)) => enter(&mut lanes.v6, index, packet, &own.flows),
             Ok(Parsed::First4(packet)) => {
-                lanes.v4.push((index, packet));
+                enter(&mut lanes.v4, index, packet, &own.flows);
                 lanes.firsts.push((index, packet.l3));
             }
             Ok(Parsed::First6(packet)) => {
-                lanes.v6.push((index, packet));
+                enter(&mut lanes.v6, index, packet, &own.flows);
                 lanes.firsts.push((index, packet.l3));
             }
             Ok(Parsed::Later(later)) => lanes.later.push((index, later)),
@@ -192,6 +225,19 @@ fn parse_all<F: Frame>(
     }
     own.counters.received.add(burst.len() as u64);
     own.counters.received_bytes.add(bytes);
+}
+
+/// Puts a packet into its lane and asks for the line where its flow most likely is.
+#[inline]
+fn enter<K: PathKey>(lane: &mut Lane<K>, index: u8, packet: Packet<K>, flows: &Flows) {
+    let table = K::table(flows);
+    let hash = table.hash(&packet.key);
+    table.prefetch(hash);
+    lane.push(Entry {
+        index,
+        packet,
+        hash,
+    });
 }
 
 /// Parses a frame that is addressed to this port: to its MAC address, or to a group where it is not

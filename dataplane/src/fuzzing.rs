@@ -11,7 +11,7 @@ use zerocopy::FromBytes;
 
 use crate::answer::{Answer, Station, answer_arp, answer_icmp4, answer_icmp6};
 use crate::fate::Fate;
-use crate::parse::{Message, Parsed, oracle, parse};
+use crate::parse::{Message, Parsed, oracle, parse, usual4};
 use crate::port::Frame;
 use crate::port::memory::{MemoryFrame, Pool};
 use crate::wire::checksum::{Checksum, Sum};
@@ -58,6 +58,7 @@ pub fn parse_and_answer(input: &[u8]) {
     if selector & IS_SUMMED != 0 {
         sum(&mut bytes, vlan);
     }
+    check_shortcut(&bytes);
     let Ok(parsed) = parse(&bytes, vlan) else {
         return;
     };
@@ -67,6 +68,14 @@ pub fn parse_and_answer(input: &[u8]) {
     if let Some(mut frame) = MemoryFrame::copied(&Arc::new(Pool::new(1)), &bytes) {
         let answer = answer(&mut frame, &parsed);
         check(answer, &bytes, &mut frame, vlan);
+    }
+}
+
+/// What the shortcut takes, the long way takes alike.
+fn check_shortcut(frame: &[u8]) {
+    let destination = frame.first_chunk().map(|mac| Mac(*mac));
+    if let Some(packet) = destination.and_then(|mac| usual4(frame, mac)) {
+        assert_eq!(parse(frame, None), Ok(Parsed::V4(packet)));
     }
 }
 

@@ -9,11 +9,14 @@ pub mod explain;
 pub mod fate;
 pub mod key;
 pub mod limits;
+#[doc(hidden)]
+pub mod measure;
 pub mod plane;
 pub mod port;
 pub mod tables;
 pub mod worker;
 
+mod allowance;
 mod answer;
 mod classify;
 mod counters;
@@ -29,6 +32,7 @@ mod inspect;
 #[cfg(test)]
 mod models;
 mod parse;
+mod probe;
 mod rates;
 mod rcu;
 mod rewrite;

@@ -23,6 +23,11 @@ pub const HELD_PER_NEIGHBOUR: usize = 8;
 /// How long a frame is held, in milliseconds.
 pub const HOLD_MS: u64 = 3000;
 
+/// Clients that one worker tells, in a second, that their packets are too big.
+pub const ERRORS_PER_SECOND: u64 = 1000;
+/// And at once.
+pub const ERRORS_AT_ONCE: u64 = 64;
+
 /// Fragmented packets that one worker knows the way of.
 pub const FRAGMENTED_PACKETS: usize = 4096;
 /// How long it knows it, in milliseconds.

@@ -18,6 +18,7 @@ mod fragment;
 pub(crate) mod oracle;
 mod quote;
 mod transport;
+mod usual;
 
 use zerocopy::FromBytes;
 
@@ -34,6 +35,7 @@ use fragment::Piece;
 pub(crate) use fragment::{FragmentId, fragment_id};
 pub(crate) use quote::{quoted4, quoted6};
 use transport::{Transport, transport};
+pub(crate) use usual::usual4;
 
 /// A frame whose headers are whole. Offsets are from the start of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -138,6 +138,17 @@ impl Writer {
         generation
     }
 
+    /// As [`Self::publish`], before there are workers: those that will take these seats have read
+    /// nothing yet. So a table of any size can be built without waiting for them.
+    pub fn settle(&mut self, seats: &mut [Seat]) -> Generation {
+        let generation = self.publisher.advance();
+        for seat in seats {
+            seat.reader.quiescent();
+        }
+        self.reclaim();
+        generation
+    }
+
     /// Takes back the memory that every worker has passed.
     pub fn reclaim(&mut self) {
         let passed = self.publisher.passed();
@@ -194,5 +205,42 @@ impl Writer {
     ) -> crate::explain::Explanation {
         let flows = |backend| self.backend_flows(backend);
         crate::explain::explain(&self.tables, &self.affinities, packet, now, flows)
+    }
+}
+
+#[cfg(all(test, not(tether_loom)))]
+mod tests {
+    use super::*;
+    use crate::tables::{
+        affinity::{AffinityKey, Grant, Source},
+        id::ServiceId,
+    };
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn a_table_can_be_built_before_there_are_workers() {
+        let (mut writer, mut seats) = data_plane(&TablesSpec::default(), 2, 2_000).unwrap();
+        let grant = Grant {
+            deadline: Millis(9_000),
+            duration_ms: 0,
+            limit: None,
+        };
+        for client in 0..1_000 {
+            let source = Source::host(Ipv4Addr::from_bits(0x0a00_0000 + client).into()).unwrap();
+            let service = ServiceId(0);
+            let key = AffinityKey { service, source };
+            let affinities = writer.affinities_mut();
+            affinities
+                .start(&key, BackendId(0), client, grant, None)
+                .unwrap();
+        }
+        writer.publish();
+        assert!(
+            writer.affinities().waiting() > 0,
+            "nobody has said that it reads nothing"
+        );
+        writer.settle(&mut seats);
+        assert_eq!(writer.affinities().waiting(), 0);
+        assert_eq!(writer.affinities().len(), 1_000);
     }
 }

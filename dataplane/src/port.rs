@@ -27,6 +27,9 @@ pub trait Frame {
     /// Cuts or grows the frame at its end; grown bytes are zero. False, and nothing changed, where
     /// there is no room.
     fn resize(&mut self, len: usize) -> bool;
+    /// Grows the frame by so many bytes at its front; what they hold is to be written over. False,
+    /// and nothing changed, where there is no room.
+    fn prepend(&mut self, count: usize) -> bool;
 }
 
 /// One worker's receive and transmit queue on a port.

@@ -11,22 +11,25 @@ pub mod neighbour;
 pub mod prefix;
 pub mod service;
 mod station;
+pub mod tunnel;
 
 pub use station::PortSpec;
 pub(crate) use station::{PortStation, Route, Stations, same_subnet};
 
 use crate::{
+    hash::HashKeys,
     key::Protocol,
     limits,
     schedule::{Candidate, Slots},
 };
-use backend::{Backend, BackendSpec};
+use backend::{Backend, BackendSpec, Way};
 use clients::{ClientLists, Clients};
-use id::{BackendId, PortId, ServiceId};
+use id::{BackendId, PortId, ServiceId, TunnelId};
 use neighbour::{NeighbourView, Neighbours};
 use prefix::Prefix;
-use service::{Service, ServiceSpec, Services};
-use std::{net::IpAddr, sync::Arc};
+use service::{Forward, Service, ServiceSpec, Services};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use tunnel::{Tunnel, TunnelSpec};
 
 /// Everything that workers need to know, as the control plane describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +47,8 @@ pub struct TablesSpec {
 pub enum TablesError {
     /// A backend that no port reaches.
     #[error(
-        "backend {name} at {address} is on no port's subnet: give a port an address on its subnet"
+        "no port reaches the backend {name} at {address}: give a port an address on its subnet or, \
+         for a tunnel, a gateway and an address of its family"
     )]
     NoRoute {
         /// The backend.
@@ -79,6 +83,9 @@ pub struct Tables {
     backends: Box<[Option<Backend>]>,
     pub(crate) neighbours: Neighbours,
     pub(crate) stations: Stations,
+    tunnels: Vec<Tunnel>,
+    /// What tells flows apart in the outer headers of tunnels; the same for the process's life.
+    pub(crate) entropy: HashKeys,
 }
 
 impl Tables {
@@ -91,7 +98,7 @@ impl Tables {
         let vips = vips.filter_map(|it| Prefix::new(it.address, it.prefix_length));
         let mut neighbours = Neighbours::default();
         let mut stations = Stations::new(&spec.ports, vips, &mut neighbours);
-        let backends = place_backends(spec, &stations, &mut neighbours)?;
+        let (backends, tunnels) = place_backends(spec, &stations, &mut neighbours)?;
         if let Some(before) = before {
             neighbours.inherit(&before.neighbours);
             stations.succeed(&before.stations);
@@ -106,7 +113,15 @@ impl Tables {
             backends,
             neighbours,
             stations,
+            tunnels,
+            entropy: before.map_or_else(HashKeys::random, |before| before.entropy),
         })
+    }
+
+    /// The tunnel at a place that a backend of these tables has.
+    #[inline]
+    pub(crate) fn tunnel(&self, id: TunnelId) -> &Tunnel {
+        &self.tunnels[id.index()]
     }
 
     /// The backend at a place; `None` once it was removed.
@@ -153,15 +168,34 @@ fn check_ports(spec: &TablesSpec, before: Option<&Tables>) -> Result<(), TablesE
     }
 }
 
+/// The backends by their places, and the tunnels that they have.
+type Placed = (Box<[Option<Backend>]>, Vec<Tunnel>);
+
 fn place_backends(
     spec: &TablesSpec,
     stations: &Stations,
     neighbours: &mut Neighbours,
-) -> Result<Box<[Option<Backend>]>, TablesError> {
+) -> Result<Placed, TablesError> {
+    let services: BTreeMap<ServiceId, &ServiceSpec> =
+        spec.services.iter().map(|it| (it.id, it)).collect();
     let places = spec.backends.iter().map(|it| it.id.index() + 1).max();
     let mut list = vec![None; places.unwrap_or(0)];
+    let mut tunnels = Vec::new();
     for backend in &spec.backends {
-        let Some(Route { port, next_hop }) = stations.link_to(backend.address) else {
+        let service = services.get(&backend.service);
+        let placed = match service.map_or(Forward::Dsr, |it| it.forward) {
+            Forward::Dsr => stations
+                .link_to(backend.address)
+                .map(|it| (it, Way::Direct)),
+            Forward::Tunnel(tunnel) => service
+                .and_then(|it| dig(&tunnel, backend.address, it.address, stations))
+                .map(|(route, tunnel)| {
+                    tunnels.push(tunnel);
+                    let place = u16::try_from(tunnels.len() - 1).unwrap_or(u16::MAX);
+                    (route, Way::Tunnel(TunnelId(place)))
+                }),
+        };
+        let Some((Route { port, next_hop }, way)) = placed else {
             return Err(TablesError::NoRoute {
                 name: backend.name.clone(),
                 address: backend.address,
@@ -172,9 +206,24 @@ fn place_backends(
             neighbour: neighbours.intern(next_hop, port),
             port,
             state: backend.state,
+            way,
         });
     }
-    Ok(list.into_boxed_slice())
+    Ok((list.into_boxed_slice(), tunnels))
+}
+
+/// The tunnel to a backend from the port that reaches it.
+fn dig(
+    spec: &TunnelSpec,
+    backend: IpAddr,
+    vip: IpAddr,
+    stations: &Stations,
+) -> Option<(Route, Tunnel)> {
+    let route = stations.route_to(backend)?;
+    let station = stations.get(route.port);
+    let own = station.address_towards(route.next_hop)?;
+    let tunnel = Tunnel::new(spec, &station.spec, own, backend, vip)?;
+    Some((route, tunnel))
 }
 
 /// The service's slots: those from before where they were made of the same.

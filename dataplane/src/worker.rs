@@ -4,6 +4,7 @@
 mod housekeeping;
 
 use crate::{
+    allowance::Allowance,
     clock::{Clock, Millis},
     counters::Counters,
     flow_table::{FlowTable, Line4, Line6, Tick},
@@ -13,6 +14,7 @@ use crate::{
     limits,
     plane::{Desk, Seat},
     port::{Burst, Port},
+    probe::{Probe, Stage, Unwatched},
     rates::Rates,
     rcu::{Published, Reader},
     simd::cycles,
@@ -52,6 +54,8 @@ pub(crate) struct Own<F> {
     pub(crate) held: Held<F>,
     pub(crate) fragments: Fragments<F>,
     pub(crate) findings: Findings,
+    /// ICMP errors that it may send.
+    pub(crate) errors: Allowance,
     /// Frames to send, for each port.
     pub(crate) outgoing: Vec<Burst<F>>,
     /// A burst for a single frame.
@@ -103,6 +107,7 @@ impl<P: Port> Worker<P> {
             held: Held::new(),
             fragments: Fragments::new(),
             findings: Findings::new(),
+            errors: Allowance::new(),
             outgoing: ports.iter().map(|_| Burst::new()).collect(),
             alone: Burst::new(),
         };
@@ -122,7 +127,7 @@ impl<P: Port> Worker<P> {
     pub fn run(&mut self, clock: &Clock, idle: Idle) {
         let mut before = cycles();
         while !self.own.desk.stop.load(Ordering::Relaxed) {
-            let busy = self.step_by(|| clock.now());
+            let busy = self.step_by(|| clock.now(), &mut Unwatched);
             let now = cycles();
             let counters = &self.own.counters;
             let spent = if busy {
@@ -141,12 +146,12 @@ impl<P: Port> Worker<P> {
 
     /// One step at `now`: receive, forward, housekeeping, quiescent. Whether anything came.
     pub fn step(&mut self, now: Millis) -> bool {
-        self.step_by(|| now)
+        self.step_by(|| now, &mut Unwatched)
     }
 
     /// A step that reads the clock after each burst was received: a packet that arrives at a
     /// deadline is never judged by an instant before it (contract rule T5).
-    fn step_by(&mut self, clock: impl Fn() -> Millis) -> bool {
+    pub(crate) fn step_by(&mut self, clock: impl Fn() -> Millis, probe: &mut impl Probe) -> bool {
         let guard = self.reader.guard();
         // Loaded after frames were received: those that arrive after a publication are routed by it.
         let snapshot = || {
@@ -162,6 +167,7 @@ impl<P: Port> Worker<P> {
         let mut busy = false;
         for port in crate::tables::port_ids(self.ports.len()) {
             self.ports[port.index()].receive(&mut self.incoming);
+            probe.ended(Stage::Receive);
             if !self.incoming.is_empty() {
                 busy = true;
                 forward(
@@ -171,6 +177,7 @@ impl<P: Port> Worker<P> {
                     &mut self.own,
                     &mut self.lanes,
                     &mut self.ports,
+                    probe,
                 );
             }
         }
@@ -180,6 +187,7 @@ impl<P: Port> Worker<P> {
         self.own.counters.busy_steps.add(u64::from(busy));
         self.own.counters.commit(&self.own.desk.counters);
         self.reader.quiescent();
+        probe.ended(Stage::Housekeeping);
         busy
     }
 }

@@ -15,7 +15,12 @@ use frames::{from_to, patched};
 use tether_dataplane::{
     plane::{FlowFilter, Question},
     tables::{
-        TablesSpec, backend::BackendState, id::BackendId, prefix::Prefix, service::Scheduler,
+        TablesSpec,
+        backend::BackendState,
+        id::BackendId,
+        prefix::Prefix,
+        service::{Forward, Scheduler},
+        tunnel::{Encapsulation, GueVariant, TunnelSpec},
     },
 };
 use world::{
@@ -24,6 +29,8 @@ use world::{
 };
 
 const BURSTS: u64 = if cfg!(miri) { 20 } else { 10_000 };
+/// Packets to backends that they bring at least.
+const FORWARDED: i64 = 300_000;
 const HALF_HOUR: u32 = 1_800_000;
 
 /// Where the source port stands in a frame of each family.
@@ -33,9 +40,8 @@ const PORT6: usize = 54;
 /// A frame and where its source port is.
 type Template = (Vec<u8>, usize);
 
-/// The usual tables, with schedulers that weigh flows, and with limits and lists.
-fn admitted() -> TablesSpec {
-    let mut spec = usual();
+/// The tables with schedulers that weigh flows, and with limits and lists.
+fn admitted(mut spec: TablesSpec) -> TablesSpec {
     let schedulers = [
         Scheduler::LeastConnections,
         Scheduler::PowerOfTwo,
@@ -121,11 +127,53 @@ fn step(world: &mut World) -> AllocationInfo {
 
 #[test]
 fn ten_thousand_bursts_take_no_memory_and_give_none_back() {
+    let world = ten_thousand_bursts(usual(), &[]);
+    let counts = world.counts(0);
+    assert!(counts["forwarded"] > FORWARDED, "{counts:?}");
+}
+
+/// Over both families, with what is too big.
+#[test]
+fn nor_do_tunnels() {
+    let mut spec = usual();
+    let [web, web6, dns] = &mut spec.services[..] else {
+        panic!("three services")
+    };
+    for (service, encapsulation) in [
+        (web, Encapsulation::Ipip),
+        (web6, Encapsulation::Gre),
+        (
+            dns,
+            Encapsulation::Gue {
+                port: 6080,
+                variant: GueVariant::Direct,
+            },
+        ),
+    ] {
+        service.forward = Forward::Tunnel(TunnelSpec {
+            encapsulation,
+            source_v4: None,
+            source_v6: Some(("fd00:99::".parse().unwrap(), 48)),
+            mss_clamp: Some(1300),
+        });
+    }
+    let addresses = ["10.0.0.1", "fd00::2", "10.0.0.3"];
+    for (backend, address) in spec.backends.iter_mut().zip(addresses) {
+        backend.address = address.parse().unwrap();
+    }
+    let too_big = from_to("198.51.100.7:50000", DNS4).datagram_of(&[7; 1470]);
+    let world = ten_thousand_bursts(spec, &[too_big]);
+    let counts = world.counts(0);
+    assert!(counts["forwarded"] > FORWARDED, "{counts:?}");
+    assert!(counts["told_too_big"] > 0, "{counts:?}");
+}
+
+fn ten_thousand_bursts(spec: TablesSpec, others: &[Vec<u8>]) -> World {
     let size = Size {
         flows: 16_384,
         ..USUAL
     };
-    let mut world = World::settled(admitted(), size);
+    let mut world = World::settled(admitted(spec), size);
     start_all(&mut world);
     let mut coming = None;
     let (openings, following) = (openings(), following());
@@ -135,7 +183,7 @@ fn ten_thousand_bursts_take_no_memory_and_give_none_back() {
             let frame = patched(frame.clone(), *place, &port.to_be_bytes());
             world.put(0, OUTSIDE_PORT, &frame);
         }
-        for frame in &following {
+        for frame in following.iter().chain(others) {
             world.put(0, OUTSIDE_PORT, frame);
         }
         if burst.is_multiple_of(100) {
@@ -162,5 +210,5 @@ fn ten_thousand_bursts_take_no_memory_and_give_none_back() {
     ];
     let missing: Vec<_> = all.iter().filter(|name| counts[*name] == 0).collect();
     assert!(missing.is_empty(), "{missing:?} did not happen");
-    assert!(counts["forwarded"] > 300_000, "{counts:?}");
+    world
 }

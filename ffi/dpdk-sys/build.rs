@@ -35,6 +35,10 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_xstats_get",
     "rte_eth_xstats_get_names",
     "rte_get_tsc_hz",
+    "rte_hash_add_key_data",
+    "rte_hash_create",
+    "rte_hash_free",
+    "rte_hash_lookup_bulk",
     "rte_mempool_avail_count",
     "rte_mempool_free",
     "rte_mempool_in_use_count",
@@ -54,6 +58,8 @@ const CONSTANTS: &[&str] = &[
     "RTE_ETH_DEV_NO_OWNER",
     "RTE_ETH_NAME_MAX_LEN",
     "RTE_ETH_XSTATS_NAME_SIZE",
+    "RTE_HASH_EXTRA_FLAGS_RW_CONCURRENCY_LF",
+    "RTE_HASH_LOOKUP_BULK_MAX",
     "RTE_MAX_ETHPORTS",
     "RTE_MAX_LCORE",
     "RTE_MBUF_DEFAULT_BUF_SIZE",
@@ -64,7 +70,7 @@ const CONSTANTS: &[&str] = &[
 ];
 
 /// Types that we only point to.
-const OPAQUE: &[&str] = &["rte_device", "rte_mempool"];
+const OPAQUE: &[&str] = &["rte_device", "rte_hash", "rte_mempool"];
 
 fn main() {
     for input in ["build.rs", "shim.c", "shim.h"] {

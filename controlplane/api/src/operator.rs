@@ -6,16 +6,26 @@
 //! a last `{"end": {"entries": N}}`, or by an error line at any point. Then the next request may
 //! follow on the same connection. Which payload answers which verb stands at [`Request`].
 //!
+//! `affinity_watch` is answered by `{"ok": {"watching": ..}}` and then by a line `{"entry": {"event":
+//! ..}}` for each event, until the operator hangs up or closes his half of the connection.
+//!
 //! Compatibility: fields and verbs may be added. Readers skip fields that they do not know, and
 //! take the default for optional ones that are missing; a verb that the daemon does not know is an
 //! error line. The payloads are what `tetherctl --json` prints, so their names are a promise.
 //! Durations are milliseconds; addresses are text; `null` stands for "there is none".
 
+mod config;
+mod event;
 mod request;
 mod response;
 mod rows;
 mod traffic;
 
+pub use config::{
+    ChangeKind, ConfigApplied, ConfigChange, ConfigCheck, ConfigDiff, ConfigFile, ConfigText,
+    FieldChange,
+};
+pub use event::{Event, EventKind, WatchFilter, Watching};
 pub use request::{AffinityFilter, AffinityKey, ExplainPacket, FlowFilter, Request, StartAffinity};
 pub use response::{End, Entry, Failure, Payload, Response};
 pub use rows::{
@@ -23,8 +33,8 @@ pub use rows::{
     Explanation, Flow, Flushed, PlacedBy, Protocol, Service, SignalOutcome,
 };
 pub use traffic::{
-    Neighbour, NeighbourState, Port, PortCounters, PortStats, Stats, Status, TableFill, Worker,
-    WorkerStats,
+    Journal, Neighbour, NeighbourState, Port, PortCounters, PortStats, Stats, Status, TableFill,
+    Worker, WorkerStats,
 };
 
 /// Where the daemon listens and `tetherctl` looks, unless told otherwise.
@@ -32,6 +42,13 @@ pub const DEFAULT_SOCKET: &str = "/run/tether/operator.sock";
 
 /// Longest request line, in bytes; the daemon answers a longer one with an error and hangs up.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest line of a request that carries a configuration, in bytes. Such a line begins with
+/// [`CONFIG_REQUEST`], so that the daemon knows it before it is whole.
+pub const CONFIG_REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How the line of a long request begins.
+pub const CONFIG_REQUEST: &str = "{\"verb\":\"config_";
 
 #[cfg(test)]
 mod tests {

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use crate::{
     Accepted, Affinity, Config, Destination, Error, Key, Options, Pending,
     affinity::Hold,
+    dial::Dialer,
     driver::Driver,
     pending::{Promise, promise},
-    session::endpoint,
 };
 
 /// What the application asks of the background thread.
@@ -61,7 +61,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Configures a client for the forwarder at a URI such as `http://10.8.0.2:7470`.
+    /// Configures a client for the forwarder at a URI such as `http://10.8.0.2:7470`, or `https://`
+    /// with [`Config::tls`].
     #[must_use]
     pub fn builder(forwarder: impl Into<String>) -> Config {
         Config::new(forwarder)
@@ -69,9 +70,9 @@ impl Client {
 
     /// Starts the background thread and returns; the forwarder need not be there.
     ///
-    /// Errors: the URI is none, or the thread cannot be started.
+    /// Errors: the URI is none, a certificate cannot be used, or the thread cannot be started.
     pub fn connect(config: Config) -> Result<Self, Error> {
-        let endpoint = endpoint(&config)?;
+        let dialer = Dialer::new(&config)?;
         let (queue, commands) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let waiting_max = config.queue_max;
@@ -80,7 +81,7 @@ impl Client {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let driver = Driver::new(config, endpoint, commands, Arc::clone(&waiting));
+        let driver = Driver::new(config, dialer, commands, Arc::clone(&waiting));
         thread::Builder::new()
             .name("tether-client".into())
             .spawn(move || runtime.block_on(driver.run()))

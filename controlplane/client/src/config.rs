@@ -7,14 +7,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{Client, Error};
+use crate::{Client, Error, Tls};
 
 /// How to reach the forwarder; made by [`Client::builder`], ended by [`Config::connect`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// URI of the forwarder's signal address, such as `http://10.8.0.2:7470`.
+    /// URI of the forwarder's signal address, such as `http://10.8.0.2:7470`; `https://` with `tls`.
     pub forwarder: String,
+    /// Certificates, for a forwarder that has `auth = "mtls"` (P1).
+    pub tls: Option<Tls>,
     /// Name of the backend; needed only where this process's identity has several (P1).
     pub backend: String,
     /// This life of the process, not 0 (S7). Chosen at random.
@@ -25,7 +27,8 @@ pub struct Config {
     pub held_max: usize,
     /// How long to connect, and how long a batch may stay without an answer.
     pub answer_timeout: Duration,
-    /// Wait before the second attempt to connect; it doubles with each further one.
+    /// Wait before the second attempt to connect; it doubles with each further one, until a
+    /// connection has lasted for `reconnect_max`.
     pub reconnect_first: Duration,
     /// Longest wait between attempts to connect.
     pub reconnect_max: Duration,
@@ -37,6 +40,7 @@ impl Config {
     pub fn new(forwarder: impl Into<String>) -> Self {
         Self {
             forwarder: forwarder.into(),
+            tls: None,
             backend: String::new(),
             boot_id: fresh_boot_id(),
             queue_max: 65_536,
@@ -44,6 +48,15 @@ impl Config {
             answer_timeout: Duration::from_secs(2),
             reconnect_first: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(5),
+        }
+    }
+
+    /// Speaks mutual TLS with the forwarder, whose URI begins with `https://`.
+    #[must_use]
+    pub fn tls(self, tls: Tls) -> Self {
+        Self {
+            tls: Some(tls),
+            ..self
         }
     }
 

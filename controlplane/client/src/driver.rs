@@ -1,24 +1,24 @@
 //! The background thread: connect, talk until it breaks, connect again.
 
 use std::{
-    hash::{BuildHasher as _, RandomState},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tether_api::BATCH_SIGNALS_MAX;
 use tokio::sync::mpsc;
-use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     Config,
+    backoff::Backoff,
     batch::Asked,
     client::Command,
+    dial::{Away, Dialer},
     ledger::Ledger,
-    session::{Answered, Away, Session, explain},
+    session::{Answered, Session},
 };
 
 /// Signals in a batch: enough to make the cost of a batch small, few enough to be answered soon.
@@ -28,8 +28,9 @@ const _: () = assert!(BATCH_SIGNALS <= BATCH_SIGNALS_MAX);
 /// What runs on the background thread.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    config: Config,
-    endpoint: Endpoint,
+    config: Arc<Config>,
+    dialer: Dialer,
+    backoff: Backoff,
     ledger: Ledger,
     queue: Queue,
 }
@@ -61,72 +62,71 @@ enum End {
 impl Driver {
     pub(crate) fn new(
         config: Config,
-        endpoint: Endpoint,
+        dialer: Dialer,
         commands: mpsc::UnboundedReceiver<Command>,
         waiting: Arc<AtomicUsize>,
     ) -> Self {
-        let ledger = Ledger::new(config.held_max);
         Self {
-            config,
-            endpoint,
-            ledger,
+            backoff: Backoff::new(config.reconnect_first, config.reconnect_max),
+            ledger: Ledger::new(config.held_max),
+            config: Arc::new(config),
+            dialer,
             queue: Queue { commands, waiting },
         }
     }
 
     /// Until all clients and guards are gone.
     pub(crate) async fn run(mut self) {
-        while let Some((mut session, epoch)) = self.connect().await {
-            log::info!(
-                "tether: connected to {}, epoch {epoch}",
-                self.config.forwarder
-            );
+        let mut away = Away::from("not connected yet");
+        while let Some((mut session, epoch)) = self.connect(away).await {
+            let forwarder = &self.config.forwarder;
+            log::info!("tether: connected to {forwarder}, epoch {epoch}");
             self.ledger.see_epoch(epoch, true);
+            let connected = Instant::now();
             let end = self.talk(&mut session).await;
-            let away = match &end {
-                End::Away(reason) => Arc::clone(reason),
-                End::Closed => "the client has been closed".into(),
-            };
-            session
-                .abandon()
-                .for_each(|asked| self.ledger.unanswered(asked, &away));
-            if matches!(end, End::Closed) {
-                return;
+            self.backoff.lasted(connected.elapsed());
+            match end {
+                End::Away(reason) => away = reason,
+                End::Closed => return self.abandon(session, &"the client has been closed".into()),
             }
             log::warn!("tether: {} is away: {away}", self.config.forwarder);
+            self.abandon(session, &away);
         }
     }
 
-    /// A session, after as many attempts as it takes. Calls wait for the first attempt; from then
-    /// on they are answered at once, unless the forwarder has just let us in.
-    async fn connect(&mut self) -> Option<(Session, u64)> {
-        let channel = self
-            .endpoint
-            .connect()
-            .await
-            .map_err(|error| explain(&error));
-        let mut away = match self.open(channel).await {
-            Ok(opened) => return Some(opened),
-            Err(away) => away,
-        };
-        log::warn!("tether: cannot reach {}: {away}", self.config.forwarder);
-        let mut pause = self.config.reconnect_first;
+    fn abandon(&mut self, session: Session, away: &Away) {
+        let now = Instant::now();
+        for asked in session.abandon() {
+            self.ledger.unanswered(asked, away, now);
+        }
+    }
+
+    /// A session, after as many attempts as it takes; `None` if all clients and guards are gone.
+    ///
+    /// Calls wait for an attempt that is made at once, as after a connection that has lasted;
+    /// while the forwarder is left alone they are answered by why it is away.
+    async fn connect(&mut self, mut away: Away) -> Option<(Session, u64)> {
         loop {
-            self.meanwhile(&away, tokio::time::sleep(jitter(pause)))
-                .await?;
-            pause = (pause * 2).min(self.config.reconnect_max);
-            let endpoint = self.endpoint.clone();
-            let attempt = async move { endpoint.connect().await.map_err(|error| explain(&error)) };
-            let channel = self.meanwhile(&away, attempt).await?;
-            match self.open(channel).await {
+            let pause = self.backoff.pause();
+            let attempt = Box::pin(attempt(self.dialer.clone(), Arc::clone(&self.config)));
+            let opened = if pause.is_zero() {
+                attempt.await
+            } else {
+                let later = async {
+                    tokio::time::sleep(pause).await;
+                    attempt.await
+                };
+                self.meanwhile(&away, later).await?
+            };
+            let reason = match opened {
                 Ok(opened) => return Some(opened),
-                Err(reason) => away = reason,
+                Err(reason) => reason,
+            };
+            if reason != away {
+                log::warn!("tether: cannot reach {}: {reason}", self.config.forwarder);
             }
+            away = reason;
         }
-    }
-
-    async fn open(&self, channel: Result<Channel, Away>) -> Result<(Session, u64), Away> {
-        Session::open(channel?, &self.config).await
     }
 
     /// Does the work while calls are answered by "away"; `None` if all clients and guards are gone.
@@ -139,8 +139,9 @@ impl Driver {
                     if commands.is_empty() {
                         return None;
                     }
+                    let now = Instant::now();
                     for asked in self.note(commands) {
-                        self.ledger.unanswered(asked, away);
+                        self.ledger.unanswered(asked, away, now);
                     }
                 }
             }
@@ -211,16 +212,14 @@ impl Driver {
     }
 }
 
+async fn attempt(dialer: Dialer, config: Arc<Config>) -> Result<(Session, u64), Away> {
+    Session::open(dialer.dial().await?, &config).await
+}
+
 /// Until then, or for ever.
 async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Between a half and the whole of the pause, so that many servers do not come back in one moment.
-fn jitter(pause: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0_u8) % 512;
-    pause * u32::try_from(512 + random).unwrap_or(1024) / 1024
 }

@@ -8,11 +8,21 @@ use tether_api::BadSource;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// `Config::forwarder` is no URI.
-    #[error("forwarder {uri:?}: {reason}; write it as http://10.8.0.2:7470")]
+    /// `Config::forwarder` is no URI, or does not fit `Config::tls`.
+    #[error("forwarder {uri:?}: {reason}; write it as http://10.8.0.2:7470, or https:// with TLS")]
     Forwarder {
         /// As configured.
         uri: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A certificate or key of `Config::tls` cannot be used.
+    #[error("TLS {what} {name}: {reason}")]
+    Tls {
+        /// `ca`, `certificate`, `key` or `server_name`.
+        what: &'static str,
+        /// Its path, or that it is in memory.
+        name: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -31,8 +41,8 @@ pub enum Error {
     /// As many affinities as may be are held already.
     #[error("as many affinities as may be are held already; end some, or raise Config::held_max")]
     TooManyHeld,
-    /// The forwarder cannot be reached, or went away before it answered. What is held is asserted
-    /// when it is back.
+    /// The forwarder cannot be reached, or went away before it answered. When it is back, starts
+    /// and extensions of what is still held then are said again, and so are ends.
     #[error("the forwarder is away: {0}")]
     Away(Arc<str>),
     /// Nothing was ended: other guards of this process hold the same client.

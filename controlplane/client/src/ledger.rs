@@ -7,8 +7,10 @@
 //!
 //! A key whose time has run out, as far as this process knows, is not asserted again: another
 //! server may own the client by now. One that is refused for the moment (the backend is not up yet,
-//! the table is full) is asserted again after a second. Ends that could not be said are said when the forwarder is
-//! back with the same table; a new table knows nothing to end.
+//! the table is full) is asserted again after a second. An extension that the forwarder has not
+//! heard, or that a new table does not know, is asked for once it has the affinity. Ends that could
+//! not be said are said when the forwarder is back with the same table; a new table knows nothing
+//! to end.
 
 mod held;
 
@@ -31,6 +33,8 @@ use held::{Held, Standing};
 
 /// A refusal such as UNAVAILABLE may be over by then: the forwarder checks health about as often.
 const ASSERT_AGAIN: Duration = Duration::from_secs(1);
+/// While all that may be held is held, what nobody would miss is looked for as often as this.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 
 /// What this process holds.
 #[derive(Debug)]
@@ -43,7 +47,10 @@ pub(crate) struct Ledger {
     unsaid_ends: VecDeque<(Key, Option<u64>)>,
     // May name keys that are acked or gone by now.
     to_assert: VecDeque<Key>,
+    // As `to_assert`.
+    to_extend: VecDeque<Key>,
     assert_again: Option<Instant>,
+    look_for_room: Option<Instant>,
 }
 
 impl Ledger {
@@ -55,7 +62,9 @@ impl Ledger {
             epoch: None,
             unsaid_ends: VecDeque::new(),
             to_assert: VecDeque::new(),
+            to_extend: VecDeque::new(),
             assert_again: None,
+            look_for_room: None,
         }
     }
 
@@ -111,9 +120,7 @@ impl Ledger {
         promise: Promise,
         now: Instant,
     ) -> Option<Asked> {
-        if self.held.len() >= self.held_max {
-            self.held.retain(|_, held| !held.is_forgettable(now));
-        }
+        self.make_room(now);
         let room = self.held.len() < self.held_max;
         let life = match self.held.entry(key.clone()) {
             Entry::Occupied(mut entry) => {
@@ -141,6 +148,15 @@ impl Ledger {
         })
     }
 
+    /// A look at all that is held takes long, so it is not taken for each start.
+    fn make_room(&mut self, now: Instant) {
+        let is_due = self.look_for_room.is_none_or(|due| due <= now);
+        if self.held.len() >= self.held_max && is_due {
+            self.held.retain(|_, held| !held.is_forgettable(now));
+            self.look_for_room = Some(now + LOOK_FOR_ROOM);
+        }
+    }
+
     fn release(&mut self, key: Key, hold: &Arc<Hold>, promise: Promise) -> Option<Asked> {
         let entry = self.held.get_mut(&key).filter(|held| held.holds(hold));
         let Some(entry) = entry else {
@@ -166,17 +182,10 @@ impl Ledger {
         now: Instant,
     ) {
         let outcome = Outcome::new(outcome, epoch);
-        if let Entry::Occupied(mut held) = self.held.entry(asked.key)
-            && held.get().life == asked.life
-        {
-            if outcome.is_effective() {
-                held.get_mut().acked(&outcome, now);
-            } else if asked.promise.is_none() && is_for_the_moment(outcome.code) {
-                held.get_mut().standing = Standing::Unknown;
-                self.assert_again.get_or_insert(now + ASSERT_AGAIN);
-            } else if is_lost(outcome.code) || !held.get().is_acked() {
-                held.remove();
-            }
+        match asked.what {
+            What::Start { .. } => self.started(&asked, &outcome, now),
+            What::Extend { duration } => self.extended(&asked, duration, &outcome, now),
+            What::End { .. } => {}
         }
         match asked.promise {
             Some(promise) => promise.keep(Ok(outcome)),
@@ -189,16 +198,57 @@ impl Ledger {
         }
     }
 
+    fn started(&mut self, asked: &Asked, outcome: &Outcome, now: Instant) {
+        let Some(held) = living(&mut self.held, asked) else {
+            return;
+        };
+        if outcome.is_effective() {
+            held.started(outcome, now);
+            if held.wants_extension() {
+                self.to_extend.push_back(asked.key.clone());
+            }
+        } else if asked.promise.is_none() && is_for_the_moment(outcome.code) {
+            held.standing = Standing::Unknown;
+            self.assert_again.get_or_insert(now + ASSERT_AGAIN);
+        } else if is_lost(outcome.code) || !held.is_acked() {
+            self.held.remove(&asked.key);
+        }
+    }
+
+    fn extended(
+        &mut self,
+        asked: &Asked,
+        duration: Option<Duration>,
+        outcome: &Outcome,
+        now: Instant,
+    ) {
+        let Some(held) = living(&mut self.held, asked) else {
+            return;
+        };
+        if outcome.is_effective() {
+            held.acked(outcome, now);
+        } else if !held.is_acked() {
+            // The table has not taken the assertion yet.
+            held.want_extension(duration, now);
+        } else if is_lost(outcome.code) {
+            self.held.remove(&asked.key);
+        }
+    }
+
     /// Takes back a signal that has no outcome: the forwarder went away, or was not there.
-    pub(crate) fn unanswered(&mut self, asked: Asked, away: &Arc<str>) {
+    pub(crate) fn unanswered(&mut self, asked: Asked, away: &Arc<str>, now: Instant) {
+        let held = living(&mut self.held, &asked);
         match asked.what {
             What::Start { .. } => {
-                let held = self.held.get_mut(&asked.key);
-                if let Some(held) = held.filter(|held| held.life == asked.life) {
+                if let Some(held) = held {
                     held.standing = Standing::Unknown;
                 }
             }
-            What::Extend { .. } => {}
+            What::Extend { duration } => {
+                if let Some(held) = held {
+                    held.want_extension(duration, now);
+                }
+            }
             What::End { generation } => {
                 if self.unsaid_ends.len() >= self.held_max {
                     self.unsaid_ends.pop_front();
@@ -227,9 +277,16 @@ impl Ledger {
     }
 
     fn plan_assertions(&mut self, epoch: u64) {
-        let unknown = self.held.iter().filter(|(_, held)| !held.is_known(epoch));
-        self.to_assert = unknown.map(|(key, _)| key.clone()).collect();
+        self.to_assert.clear();
+        self.to_extend.clear();
         self.assert_again = None;
+        for (key, held) in &self.held {
+            if !held.is_known(epoch) {
+                self.to_assert.push_back(key.clone());
+            } else if held.is_acked() && held.wants_extension() {
+                self.to_extend.push_back(key.clone());
+            }
+        }
     }
 
     /// When there will be something owed without any answer coming.
@@ -252,6 +309,11 @@ impl Ledger {
         if self.assert_again.is_some_and(|due| due <= now) {
             self.plan_assertions(epoch);
         }
+        self.next_assertion(epoch, now)
+            .or_else(|| self.next_extension(now))
+    }
+
+    fn next_assertion(&mut self, epoch: u64, now: Instant) -> Option<Asked> {
         while let Some(key) = self.to_assert.pop_front() {
             let Some(held) = self.held.get_mut(&key) else {
                 continue;
@@ -269,6 +331,29 @@ impl Ledger {
         }
         None
     }
+
+    fn next_extension(&mut self, now: Instant) -> Option<Asked> {
+        while let Some(key) = self.to_extend.pop_front() {
+            let Some(held) = self.held.get_mut(&key) else {
+                continue;
+            };
+            if let Some(what) = held.extend(now) {
+                return Some(Asked {
+                    key,
+                    life: held.life,
+                    what,
+                    promise: None,
+                });
+            }
+        }
+        None
+    }
+}
+
+/// What a signal was about, unless it has been ended or lost since.
+fn living<'a>(held: &'a mut HashMap<Key, Held>, asked: &Asked) -> Option<&'a mut Held> {
+    let held = held.get_mut(&asked.key);
+    held.filter(|held| held.life == asked.life)
 }
 
 /// Whether the same start may be granted a little later.

@@ -14,15 +14,18 @@
 //! Nothing here blocks the application or fails it: one background thread holds the connection,
 //! batches the signals, re-connects, and asserts again what is held when the forwarder's table has
 //! started empty (contract rule L3). While the forwarder is away, calls answer with an error and
-//! the application goes on; what it holds is asserted when the forwarder is back.
+//! the application goes on; what it holds is asserted when the forwarder is back. A forwarder that
+//! knows its servers by certificate is shown one: see [`Tls`].
 //!
 //! It costs a thread, some hundred bytes for each affinity held, and a short lock for each call.
 
 mod accepted;
 mod affinity;
+mod backoff;
 mod batch;
 mod client;
 mod config;
+mod dial;
 mod driver;
 mod error;
 mod ledger;
@@ -30,6 +33,7 @@ mod options;
 mod outcome;
 mod pending;
 mod session;
+mod tls;
 
 pub use accepted::Accepted;
 pub use affinity::Affinity;
@@ -40,3 +44,4 @@ pub use options::{Destination, Key, Options};
 pub use outcome::Outcome;
 pub use pending::Pending;
 pub use tether_api::{BadSource, Source, v1::OutcomeCode};
+pub use tls::{Pem, Tls};

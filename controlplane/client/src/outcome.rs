@@ -9,7 +9,8 @@ use tether_api::v1::{CompactOutcome, OutcomeCode};
 pub struct Outcome {
     /// By the names of the contract's section 4.
     pub code: OutcomeCode,
-    /// The duration that the affinity has now; `None`: refused, ended or until ended (T1).
+    /// Of a start, the duration that the affinity has now (T1); of an extension, how far ahead it
+    /// was granted to reach (T3). `None`: refused, ended or until ended.
     pub granted: Option<Duration>,
     /// To the deadline; of `Conflict`: of the other's affinity.
     pub remaining: Option<Duration>,

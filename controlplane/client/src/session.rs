@@ -1,29 +1,20 @@
 //! One connection to the forwarder: a `Signals` stream with batches under way in both directions.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use tether_api::v1::{CompactOutcome, OutcomeBatch, SignalBatch, affinity_client::AffinityClient};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Status, Streaming, transport::Channel};
 
 use crate::{
-    Config, Error,
+    Config,
     batch::{Asked, batch},
+    dial::{Away, explain_refusal, explain_status, silence},
 };
 
 /// Batches that may be without an answer; more would only wait in the forwarder instead of here.
 const WINDOW_BATCHES: usize = 8;
-/// Room for the outcomes of a full window (a compact outcome has some 30 bytes).
-const WINDOW_BYTES: u32 = 1 << 20;
-/// A forwarder that vanished without a word is noticed after this and the answer timeout.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-
-/// Why a session ended, as [`Error::Away`] says it.
-pub(crate) type Away = Arc<str>;
 
 /// A connection over which the forwarder has answered.
 #[derive(Debug)]
@@ -50,29 +41,6 @@ pub(crate) struct Answered {
     pub(crate) outcomes: Vec<(Asked, CompactOutcome)>,
 }
 
-/// The forwarder's address, with the timeouts of the configuration.
-pub(crate) fn endpoint(config: &Config) -> Result<Endpoint, Error> {
-    let endpoint = Endpoint::from_shared(config.forwarder.clone());
-    let endpoint = endpoint.map_err(|error| Error::Forwarder {
-        uri: config.forwarder.clone(),
-        reason: error.to_string(),
-    })?;
-    if endpoint.uri().host().is_none() || endpoint.uri().scheme_str() != Some("http") {
-        return Err(Error::Forwarder {
-            uri: config.forwarder.clone(),
-            reason: "it needs the scheme http and a host".into(),
-        });
-    }
-    Ok(endpoint
-        .connect_timeout(config.answer_timeout)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(config.answer_timeout)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES))
-}
-
 impl Session {
     /// Says who is there (S7), and waits for the epoch.
     pub(crate) async fn open(channel: Channel, config: &Config) -> Result<(Self, u64), Away> {
@@ -89,9 +57,8 @@ impl Session {
         let stream = AffinityClient::new(channel)
             .signals(ReceiverStream::new(batches))
             .await;
-        let inbound = stream
-            .map_err(|status| explain_status(&status))?
-            .into_inner();
+        let refused = |status| explain_refusal(config, &status);
+        let inbound = stream.map_err(refused)?.into_inner();
         let mut session = Self {
             outbound,
             inbound,
@@ -99,7 +66,7 @@ impl Session {
             sequence: 0,
             answer_timeout: config.answer_timeout,
         };
-        let hello = session.receive().await?;
+        let hello = session.receive().await.map_err(refused)?;
         Ok((session, hello.epoch))
     }
 
@@ -129,13 +96,13 @@ impl Session {
     /// The next batch of answers. Nothing is lost if this is dropped before it is done.
     pub(crate) async fn answer(&mut self) -> Result<Answered, Away> {
         let overdue = self.under_way.front().map(|oldest| oldest.overdue);
-        let answer = match overdue {
+        let received = match overdue {
             Some(overdue) => tokio::time::timeout_at(overdue, self.receive())
                 .await
-                .map_err(|_| silence(self.answer_timeout))??,
-            None => self.receive().await?,
+                .map_err(|_| silence(self.answer_timeout))?,
+            None => self.receive().await,
         };
-        self.pair(answer)
+        self.pair(received.map_err(|status| explain_status(&status))?)
     }
 
     /// Outcomes are in the order of the signals (S3).
@@ -153,12 +120,9 @@ impl Session {
         })
     }
 
-    async fn receive(&mut self) -> Result<OutcomeBatch, Away> {
-        match self.inbound.message().await {
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err("it closed the connection".into()),
-            Err(status) => Err(explain_status(&status)),
-        }
+    async fn receive(&mut self) -> Result<OutcomeBatch, Status> {
+        let received = self.inbound.message().await?;
+        received.ok_or_else(|| Status::unavailable("it closed the stream"))
     }
 
     /// What is without an answer and will stay so.
@@ -172,21 +136,4 @@ fn send(outbound: &mpsc::Sender<SignalBatch>, batch: SignalBatch) -> Result<(), 
     outbound
         .try_send(batch)
         .map_err(|_| Away::from("the connection broke"))
-}
-
-fn silence(answer_timeout: Duration) -> Away {
-    format!("no answer within {answer_timeout:?}").into()
-}
-
-fn explain_status(status: &tonic::Status) -> Away {
-    format!("{}: {}", status.code(), status.message()).into()
-}
-
-/// The innermost cause is the one that helps: "connection refused".
-pub(crate) fn explain(error: &dyn std::error::Error) -> Away {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string().into()
 }

@@ -5,6 +5,7 @@
     reason = "doc comments of arguments are the help text as it is shown"
 )]
 
+mod config;
 mod traffic;
 
 use std::{path::PathBuf, time::Duration};
@@ -15,10 +16,11 @@ use tether_api::{
     Source,
     operator::{
         AdminState, AffinityFilter, AffinityKey, AffinityState, DEFAULT_SOCKET, Request,
-        StartAffinity,
+        StartAffinity, WatchFilter,
     },
 };
 
+pub(crate) use config::ConfigVerb;
 pub(crate) use traffic::{Explain, FlowVerb, StatsOptions};
 
 /// Look at and steer a running tetherd.
@@ -28,7 +30,7 @@ pub(crate) struct Arguments {
     /// The daemon's operator socket
     #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub(crate) socket: PathBuf,
-    /// Print JSON: one document, an array for lists, one object a line with --interval
+    /// Print JSON: one document, an array for lists, one object a line with watch and --interval
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -57,6 +59,9 @@ pub(crate) enum Verb {
     Flow(FlowVerb),
     /// Counters per worker and port; rates with --interval
     Stats(StatsOptions),
+    /// The configuration: check, compare, apply or show it
+    #[command(subcommand)]
+    Config(ConfigVerb),
     /// Print a completion script, e.g. for /etc/bash_completion.d
     Completions {
         /// The shell that it is for
@@ -83,7 +88,13 @@ pub(crate) enum BackendVerb {
         service: Option<String>,
     },
     /// No new clients but those with an affinity, until it is empty
-    Drain(BackendName),
+    Drain {
+        #[command(flatten)]
+        name: BackendName,
+        /// Come back only when no flow and no affinity is left
+        #[arg(long)]
+        wait: bool,
+    },
     /// No new flows at all; its affinities are suspended
     Disable(BackendName),
     /// Take back drain or disable
@@ -100,9 +111,9 @@ pub(crate) enum BackendVerb {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BackendName {
     /// Name of the service
-    service: String,
+    pub(crate) service: String,
     /// Name of the backend
-    backend: String,
+    pub(crate) backend: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -141,6 +152,15 @@ pub(crate) enum AffinityVerb {
         /// Really all of them
         #[arg(long)]
         all: bool,
+    },
+    /// What happens to them from now on, as it happens, until ^C
+    Watch {
+        /// Of this service
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+        /// Owned by this backend; of a takeover: taken from it
+        #[arg(long, value_name = "NAME")]
+        backend: Option<String>,
     },
     /// Let affinities route again, of a service or of all
     On {
@@ -231,7 +251,7 @@ impl BackendVerb {
             Self::List { service } => Request::BackendList {
                 service: service.clone(),
             },
-            Self::Drain(name) => name.set(AdminState::Drain),
+            Self::Drain { name, .. } => name.set(AdminState::Drain),
             Self::Disable(name) => name.set(AdminState::Disable),
             Self::Enable(name) => name.set(AdminState::Enable),
             Self::Weight { name, weight } => Request::BackendWeight {
@@ -273,6 +293,10 @@ impl AffinityVerb {
                 key: key.request(),
                 generation: *generation,
             },
+            Self::Watch { service, backend } => Request::AffinityWatch(WatchFilter {
+                service: service.clone(),
+                backend: backend.clone(),
+            }),
             Self::Flush { filter, .. } => Request::AffinityFlush(filter.request()),
             Self::On { service } => Request::AffinitySwitch {
                 on: true,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tether_api::operator::{Entry, Payload, Request, Response};
+use tether_api::operator::{Entry, Event, Payload, Request, Response};
 
 use crate::error::Error;
 
@@ -56,6 +56,32 @@ impl Connection {
                 Response::Error(failure) => return Err(Error::Refused(failure)),
                 Response::Ok(_) => {
                     return Err(Error::Protocol("one answer where a list was due".into()));
+                }
+            }
+        }
+    }
+
+    /// Watches, and hands over the events as they come; between them there may be silence. Goes on
+    /// until the daemon stops or `take` has had enough.
+    pub(crate) fn watch(
+        &mut self,
+        request: &Request,
+        mut take: impl FnMut(Event) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        match self.ask(request)? {
+            Payload::Watching(_) => {}
+            _ => return Err(Error::Protocol("an answer where events were due".into())),
+        }
+        let stream = self.lines.get_ref();
+        stream.set_read_timeout(None).map_err(Error::Lost)?;
+        loop {
+            match self.receive()? {
+                Response::Entry(Entry::Event(event)) => take(event)?,
+                Response::Error(failure) => return Err(Error::Refused(failure)),
+                Response::Ok(_) | Response::Entry(_) | Response::End(_) => {
+                    return Err(Error::Protocol(
+                        "something else where events were due".into(),
+                    ));
                 }
             }
         }

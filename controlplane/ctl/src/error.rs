@@ -16,6 +16,10 @@ const EXIT_UNREACHABLE: u8 = 3;
 pub(crate) enum Error {
     /// Nobody listens, or the operator may not connect.
     Connect(PathBuf, io::Error),
+    /// As [`Self::Connect`], where this file was to be checked.
+    ConnectToCheck(Box<Self>, PathBuf),
+    /// A file cannot be read.
+    File(String, io::Error),
     /// The daemon hung up or fell silent before it had answered.
     Lost(io::Error),
     /// The daemon says no.
@@ -37,9 +41,9 @@ impl Error {
     /// The exit code.
     pub(crate) fn exit(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Connect(..) | Self::Lost(_) => EXIT_UNREACHABLE,
+            Self::Connect(..) | Self::ConnectToCheck(..) | Self::Lost(_) => EXIT_UNREACHABLE,
             Self::Usage(_) => EXIT_USAGE,
-            Self::Refused(_) | Self::Protocol(_) | Self::Output(_) => EXIT_REFUSED,
+            Self::Refused(_) | Self::Protocol(_) | Self::File(..) | Self::Output(_) => EXIT_REFUSED,
         })
     }
 }
@@ -53,6 +57,12 @@ impl fmt::Display for Error {
                 path.display(),
                 connect_advice(error)
             ),
+            Self::ConnectToCheck(error, file) => write!(
+                f,
+                "{error}\n  `tetherd --config {} --check` checks it without a daemon",
+                file.display()
+            ),
+            Self::File(name, error) => write!(f, "{name} cannot be read: {error}"),
             Self::Lost(error) => write!(
                 f,
                 "tetherd did not finish its answer: {error}\n  \

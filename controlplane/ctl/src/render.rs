@@ -1,6 +1,8 @@
 //! Answers as people read them: tables, with colour and the terminal's width only on a terminal.
 
 mod affinities;
+mod config;
+mod events;
 mod forwarder;
 mod rates;
 mod services;
@@ -8,7 +10,9 @@ mod services;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use tether_api::operator::{Entry, Payload};
 
+pub(crate) use events::event;
 pub(crate) use rates::rates;
+pub(crate) use services::remaining;
 
 /// Who reads.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +37,12 @@ pub(crate) fn payload(payload: &Payload, style: Style) -> String {
             format!("{} affinities ended\n", crate::units::count(flushed.ended))
         }
         Payload::AffinitySwitch(switch) => affinities::switch(switch, style),
+        Payload::Watching(_) => String::new(),
         Payload::Explanation(explanation) => services::explanation(explanation),
+        Payload::ConfigCheck(check) => config::check(check),
+        Payload::ConfigDiff(diff) => config::diff(diff),
+        Payload::ConfigApplied(applied) => config::applied(applied),
+        Payload::Config(running) => running.text.clone(),
     }
 }
 
@@ -43,14 +52,14 @@ pub(crate) fn entries(entries: &[Entry], style: Style) -> String {
         .iter()
         .filter_map(|entry| match entry {
             Entry::Affinity(affinity) => Some(affinity),
-            Entry::Flow(_) => None,
+            Entry::Flow(_) | Entry::Event(_) => None,
         })
         .collect();
     let flows: Vec<_> = entries
         .iter()
         .filter_map(|entry| match entry {
             Entry::Flow(flow) => Some(flow),
-            Entry::Affinity(_) => None,
+            Entry::Affinity(_) | Entry::Event(_) => None,
         })
         .collect();
     match (affinities.is_empty(), flows.is_empty()) {

@@ -1,17 +1,20 @@
 //! One verb: ask, print, exit.
 
+mod drain;
+
 use std::{
     io::{IsTerminal as _, Write},
     process::ExitCode,
     thread,
+    time::SystemTime,
 };
 
 use clap::CommandFactory as _;
 use serde::Serialize;
-use tether_api::operator::{Entry, Payload, Request, Stats};
+use tether_api::operator::{Entry, Event, Payload, Request, Stats};
 
 use crate::{
-    arguments::{AffinityVerb, Arguments, StatsOptions, Verb},
+    arguments::{AffinityVerb, Arguments, BackendVerb, StatsOptions, Verb},
     connection::Connection,
     error::{EXIT_REFUSED, Error},
     rates,
@@ -20,31 +23,34 @@ use crate::{
 
 /// Runs the verb and prints what came of it.
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode, Error> {
-    let mut session = match &arguments.verb {
+    match &arguments.verb {
         Verb::Completions { shell } => return completions(*shell, out),
         Verb::Affinity(verb) if verb.is_unmeant_flush() => {
             return Err(Error::Usage(
                 "affinity flush without a filter ends them all: say --all if you mean it",
             ));
         }
-        _ => Session {
-            daemon: Connection::open(&arguments.socket)?,
-            json: arguments.json,
-            style: Style {
-                terminal: std::io::stdout().is_terminal(),
-            },
-            out,
-        },
-    };
+        _ => {}
+    }
+    let session = Session::open(arguments, out);
+    let mut session = session.map_err(|error| match &arguments.verb {
+        Verb::Config(verb) => verb.without_daemon(error),
+        _ => error,
+    })?;
     match &arguments.verb {
         Verb::Status => session.answer(&Request::Status),
         Verb::Service(verb) => session.answer(&verb.request()),
+        Verb::Backend(verb @ BackendVerb::Drain { name, wait: true }) => {
+            session.drain(&verb.request(), name)
+        }
         Verb::Backend(verb) => session.answer(&verb.request()),
         Verb::Affinity(verb @ AffinityVerb::List(_)) => session.list(&verb.request()),
+        Verb::Affinity(verb @ AffinityVerb::Watch { .. }) => session.watch(&verb.request()),
         Verb::Affinity(verb) => session.answer(&verb.request()),
         Verb::Explain(packet) => session.answer(&packet.request()),
         Verb::Flow(verb) => session.list(&verb.request()),
         Verb::Stats(options) => session.stats(*options),
+        Verb::Config(verb) => session.answer(&verb.request()?),
         Verb::Completions { shell } => completions(*shell, session.out),
     }
 }
@@ -63,7 +69,18 @@ struct Session<'a> {
     out: &'a mut dyn Write,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    fn open(arguments: &Arguments, out: &'a mut dyn Write) -> Result<Self, Error> {
+        Ok(Self {
+            daemon: Connection::open(&arguments.socket)?,
+            json: arguments.json,
+            style: Style {
+                terminal: std::io::stdout().is_terminal(),
+            },
+            out,
+        })
+    }
+
     fn answer(&mut self, request: &Request) -> Result<ExitCode, Error> {
         let payload = self.daemon.ask(request)?;
         if self.json {
@@ -73,6 +90,7 @@ impl Session<'_> {
         }
         Ok(match payload {
             Payload::Outcome(outcome) if !outcome.code.is_positive() => EXIT_REFUSED.into(),
+            Payload::ConfigCheck(check) if !check.ok => EXIT_REFUSED.into(),
             _ => ExitCode::SUCCESS,
         })
     }
@@ -96,10 +114,28 @@ impl Session<'_> {
             match entry {
                 Entry::Affinity(affinity) => write_json(out, &affinity),
                 Entry::Flow(flow) => write_json(out, &flow),
+                Entry::Event(event) => write_json(out, &event),
             }
         })?;
         let end = if separator == "[" { "[]" } else { "]" };
         writeln!(out, "{end}").map_err(Error::Output)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Each event goes out at once: whoever reads a pipe wants to see it now.
+    fn watch(&mut self, request: &Request) -> Result<ExitCode, Error> {
+        let (out, json) = (&mut *self.out, self.json);
+        self.daemon.watch(request, |event| {
+            let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+            if json {
+                write_json(out, &Timed { time, event })?;
+                out.write_all(b"\n").map_err(Error::Output)?;
+            } else {
+                let line = render::event(&time, &event);
+                out.write_all(line.as_bytes()).map_err(Error::Output)?;
+            }
+            out.flush().map_err(Error::Output)
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -153,10 +189,23 @@ impl Session<'_> {
             Payload::Outcome(it) => write_json(out, it),
             Payload::Flushed(it) => write_json(out, it),
             Payload::AffinitySwitch(it) => write_json(out, it),
+            Payload::Watching(it) => write_json(out, it),
             Payload::Explanation(it) => write_json(out, it),
+            Payload::ConfigCheck(it) => write_json(out, it),
+            Payload::ConfigDiff(it) => write_json(out, it),
+            Payload::ConfigApplied(it) => write_json(out, it),
+            Payload::Config(it) => write_json(out, it),
         }?;
         self.text("\n")
     }
+}
+
+/// An event with the time at which it was read, by this host's clock.
+#[derive(Serialize)]
+struct Timed {
+    time: String,
+    #[serde(flatten)]
+    event: Event,
 }
 
 fn write_json(out: &mut dyn Write, document: &impl Serialize) -> Result<(), Error> {

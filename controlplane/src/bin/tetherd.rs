@@ -1,12 +1,14 @@
 //! `tetherd`: arguments → configuration → ports → control and workers → the end.
 
 use clap::Parser;
+use sd_notify::NotifyState;
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::{path::PathBuf, process::ExitCode};
 use tether_controlplane::{
     config::{Config, Problems},
     control::Control,
+    journal::Loading,
     publish,
     server::{self, Listeners, Server},
     workers::{self, Cores},
@@ -80,20 +82,32 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let listeners = Listeners::bind(&config)?;
     let cores = Cores::divide(&config.workers.cores)?;
     cores.keep_off()?;
+    // Beside EAL, which takes its time too.
+    let state = config.control.state.as_deref().map(Loading::begin);
     let (nics, crew) = workers::open(&config, &cores)?;
+    let state = state.map(Loading::wait).transpose()?;
     let clock = Clock::start();
-    let (control, seats) = Control::new(config.clone(), clock, Box::new(nics))?;
+    let (control, seats) = Control::new(config.clone(), clock, Box::new(nics), state)?;
     let (queue, commands) = server::queue();
     let team = crew.start(seats, clock, &queue)?;
     let server = Server::start(listeners, config, file, queue)?;
     log::info!("ready");
+    tell_systemd(NotifyState::Ready);
     control.run(&commands);
+    tell_systemd(NotifyState::Stopping);
     // Whoever still waits for an answer learns that there will be none.
     drop(commands);
     server.stop();
     team.join()?;
     log::info!("stopped");
     Ok(())
+}
+
+/// Says it to whoever has started this, where that is systemd and the unit is `Type=notify`.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        log::debug!("systemd is not told: {error}");
+    }
 }
 
 /// What is wrong, and on the last line what to do.

@@ -2,10 +2,11 @@
 //! where their names are (contract rule B4); a new order alone is no change. What only a restart
 //! can change is named apart, so that a reload can refuse it whole (contract rule L2).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::SocketAddr};
 
 use super::{
-    AffinityPolicy, Backend, Config, Control, Dpdk, Limits, Service, ServiceLimits, Workers,
+    AffinityPolicy, Auth, Backend, Config, Control, Dpdk, Limits, Service, ServiceLimits,
+    SignalListener, Tls, Tunnel, Workers,
 };
 use text::Text;
 
@@ -16,6 +17,8 @@ mod text;
 pub struct Diff {
     /// The keys and tables whose change needs a restart, such as `workers.cores`.
     pub restart: Vec<&'static str>,
+    /// Changed keys of `[control.tls]`.
+    pub tls: Vec<FieldChange>,
     /// Changed keys of `[limits]`.
     pub limits: Vec<FieldChange>,
     /// Removed services first, then changed and added ones in the new file's order.
@@ -82,6 +85,7 @@ impl Diff {
     pub fn between(old: &Config, new: &Config) -> Self {
         Self {
             restart: restart(old, new),
+            tls: tls(&old.control, &new.control),
             limits: limits(&old.limits, &new.limits),
             services: services(&old.services, &new.services),
         }
@@ -90,7 +94,10 @@ impl Diff {
     /// Whether nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.restart.is_empty() && self.limits.is_empty() && self.services.is_empty()
+        self.restart.is_empty()
+            && self.tls.is_empty()
+            && self.limits.is_empty()
+            && self.services.is_empty()
     }
 }
 
@@ -133,17 +140,46 @@ fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("workers.flows", *flows != new.workers.flows),
         ("workers.idle", *idle != new.workers.idle),
         ("port", *ports != new.ports),
-        ("control.signal, auth or tls", *signal != new.control.signal),
+        (
+            "control.signal or auth",
+            listener(signal.as_ref()) != listener(new.control.signal.as_ref()),
+        ),
         ("control.operator", *operator != new.control.operator),
         ("control.metrics", *metrics != new.control.metrics),
         ("control.state", *state != new.control.state),
-        ("control.audit", *audit != new.control.audit),
+        (
+            "control.audit and its rate and mask",
+            *audit != new.control.audit,
+        ),
     ];
     changes
         .iter()
         .filter(|(_, differs)| *differs)
         .map(|(name, _)| *name)
         .collect()
+}
+
+/// What of the listener cannot change while it listens: the certificates can.
+fn listener(signal: Option<&SignalListener>) -> Option<(SocketAddr, bool)> {
+    let SignalListener { address, auth } = signal?;
+    Some((*address, matches!(auth, Auth::Mtls(_))))
+}
+
+/// Where both have certificates.
+fn tls(old: &Control, new: &Control) -> Vec<FieldChange> {
+    let files = |control: &Control| match &control.signal.as_ref()?.auth {
+        Auth::Mtls(tls) => Some(tls.clone()),
+        Auth::Address => None,
+    };
+    let (Some(old), Some(new)) = (files(old), files(new)) else {
+        return Vec::new();
+    };
+    fields!(Tls, &old, &new;
+        certificate => "certificate",
+        key => "key",
+        client_ca => "client_ca",
+        ;
+    )
 }
 
 fn limits(old: &Limits, new: &Limits) -> Vec<FieldChange> {
@@ -216,8 +252,9 @@ fn service(old: &Service, new: &Service) -> Vec<FieldChange> {
         allow => "allow",
         deny => "deny",
         health => "health",
-        ; name, limits, affinity, backends
+        ; name, tunnel, limits, affinity, backends
     );
+    changes.extend(tunnel(&old.tunnel, &new.tunnel));
     changes.extend(service_limits(&old.limits, &new.limits));
     changes.extend(affinity(&old.affinity, &new.affinity));
     changes
@@ -227,6 +264,17 @@ fn service_limits(old: &ServiceLimits, new: &ServiceLimits) -> Vec<FieldChange> 
     fields!(ServiceLimits, old, new;
         new_flows_per_second => "limits.new_flows_per_second",
         new_flows_per_second_per_source => "limits.new_flows_per_second_per_source",
+        ;
+    )
+}
+
+fn tunnel(old: &Tunnel, new: &Tunnel) -> Vec<FieldChange> {
+    fields!(Tunnel, old, new;
+        port => "tunnel.port",
+        variant => "tunnel.variant",
+        source_v4 => "tunnel.source_prefix (IPv4)",
+        source_v6 => "tunnel.source_prefix (IPv6)",
+        mss_clamp => "tunnel.mss_clamp",
         ;
     )
 }
@@ -377,6 +425,12 @@ mod tests {
                  service shop address (prefix length): 32 -> 28\n",
             ),
             (
+                "port = 80",
+                "port = 80\nforward = \"ipip\"\ntunnel.source_prefix = \"10.99.0.0/16\"",
+                "service shop forward: dsr -> ipip\n\
+                 service shop tunnel.source_prefix (IPv4): none -> 10.99.0.0/16\n",
+            ),
+            (
                 "\"10.9.0.11\"",
                 "\"10.9.0.11\"\nweight = 0",
                 "service shop backend shop-1 weight: 1 -> 0\n",
@@ -399,6 +453,32 @@ mod tests {
             ),
         ] {
             assert_eq!(diff(&[(from, to)]).to_string(), line, "{from} => {to}");
+        }
+    }
+
+    #[test]
+    fn other_certificates_need_no_restart_and_another_listener_does() {
+        let with = |listener: &str| {
+            let text = OLD.replacen("[[service]]", &format!("{listener}\n[[service]]"), 1);
+            Config::parse("t", &text).unwrap()
+        };
+        let mtls = r#"
+            [control]
+            signal = "10.8.0.2:7470"
+            tls = { certificate = "/a.pem", key = "/a.key", client_ca = "/ca.pem" }
+        "#;
+        let old = with(mtls);
+        let other = with(&mtls.replace("/a.pem", "/b.pem"));
+        let diff = Diff::between(&old, &other);
+        assert_eq!(
+            diff.to_string(),
+            "control.tls certificate: /a.pem -> /b.pem\n"
+        );
+        assert!(!diff.is_empty());
+        let by_address = "[control]\nsignal = \"10.8.0.2:7470\"\nauth = \"address\"";
+        for new in [by_address, &mtls.replace("7470", "7471"), ""] {
+            let diff = Diff::between(&old, &with(new));
+            assert_eq!(diff.restart, ["control.signal or auth"], "{new}");
         }
     }
 

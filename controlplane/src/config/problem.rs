@@ -91,6 +91,14 @@ impl Problems {
         self.list.len()
     }
 
+    /// The problems as [`fmt::Display`] has them, one line each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let line_starts = self.line_starts();
+        let lines = self.list.iter().map(|it| self.line(it, &line_starts));
+        lines.collect()
+    }
+
     /// Every problem with the lines it is about. In colour and with line drawing only where
     /// standard output and error are terminals; `NO_COLOR` is obeyed.
     #[must_use]
@@ -148,12 +156,7 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line_starts = self.line_starts();
-        for (index, problem) in self.list.iter().enumerate() {
-            let newline = if index == 0 { "" } else { "\n" };
-            write!(formatter, "{newline}{}", self.line(problem, &line_starts))?;
-        }
-        Ok(())
+        formatter.write_str(&self.lines().join("\n"))
     }
 }
 

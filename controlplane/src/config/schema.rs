@@ -15,8 +15,8 @@ use super::problem::{Place, Problem};
 use super::table::Table;
 use super::value::{self, duration, integer, word};
 use super::words::{AuthWord, CheckWord};
-use super::{Forward, Idle, Limits, OnBackendDown, OnConflict, PortAddress, Protocol, Refresh};
-use super::{Prefix, Scheduler, Tls};
+use super::{Forward, Idle, Limits, OnBackendDown, OnConflict, PortAddress, Prefix, Protocol};
+use super::{Refresh, Scheduler, Tls};
 
 pub(super) type Field<T> = Option<Spanned<T>>;
 
@@ -54,6 +54,7 @@ pub(super) struct Port {
     pub(super) device: Field<String>,
     pub(super) addresses: Option<Vec<Spanned<PortAddress>>>,
     pub(super) gateways: Option<Vec<Spanned<IpAddr>>>,
+    pub(super) mtu: Field<u16>,
     pub(super) vlan: Field<u16>,
     pub(super) kernel: Field<String>,
 }
@@ -66,6 +67,8 @@ pub(super) struct Control {
     pub(super) metrics: Field<SocketAddr>,
     pub(super) state: Field<PathBuf>,
     pub(super) audit: Field<PathBuf>,
+    pub(super) audit_lines_per_second: Field<u32>,
+    pub(super) audit_mask: Field<(u8, u8)>,
     /// With the place of the table; the inner `None` has been reported.
     pub(super) tls: Option<(Place, Option<Tls>)>,
 }
@@ -79,6 +82,7 @@ pub(super) struct Service {
     pub(super) protocol: Field<Protocol>,
     pub(super) scheduler: Field<Scheduler>,
     pub(super) forward: Field<Forward>,
+    pub(super) tunnel: Option<Tunnel>,
     pub(super) flow_timeout: Field<Duration>,
     pub(super) slow_start: Field<Duration>,
     pub(super) allow: Option<Vec<Spanned<Prefix>>>,
@@ -93,6 +97,19 @@ pub(super) struct Service {
 pub(super) struct ServiceLimits {
     pub(super) new_flows_per_second: Field<u32>,
     pub(super) new_flows_per_second_per_source: Field<u32>,
+}
+
+/// `[service.tunnel]`.
+pub(super) struct Tunnel {
+    pub(super) place: Place,
+    /// Whether the file has it.
+    pub(super) is_given: bool,
+    pub(super) port: Field<u16>,
+    /// The places of what only `gue` has.
+    pub(super) of_gue: Vec<(&'static str, Place)>,
+    pub(super) variant: Field<u8>,
+    pub(super) sources: Option<Vec<Spanned<Prefix>>>,
+    pub(super) mss_clamp: Field<u16>,
 }
 
 /// `[service.affinity]`.
@@ -170,11 +187,13 @@ fn workers(table: &mut Table<'_>) -> Workers {
 
 fn port(table: &mut Table<'_>) -> Port {
     let vlan = integer(1..=4094, "IEEE 802.1Q keeps 0 and 4095 for itself");
+    let mtu = integer(1280..=9216, "IPv6 needs 1280, a buffer holds 9216");
     Port {
         place: table.place(),
         device: table.required("device", value::device),
         addresses: table.filled_list("addresses", value::port_address),
         gateways: table.one_or_more("gateway", value::host),
+        mtu: table.optional("mtu", mtu),
         vlan: table.optional("vlan", vlan),
         kernel: table.optional("kernel", value::interface),
     }
@@ -183,6 +202,9 @@ fn port(table: &mut Table<'_>) -> Port {
 fn control(table: &mut Table<'_>) -> Control {
     table.goes_with("auth", "signal");
     table.goes_with("tls", "signal");
+    table.goes_with("audit_lines_per_second", "audit");
+    table.goes_with("audit_mask", "audit");
+    let audit_rate = integer(1..=1_000_000, "what is beyond it is counted, not written");
     let operator = PathBuf::from("/run/tether/operator.sock");
     Control {
         signal: table.optional("signal", value::socket_address),
@@ -191,6 +213,8 @@ fn control(table: &mut Table<'_>) -> Control {
         metrics: table.optional("metrics", value::socket_address),
         state: table.optional("state", value::path),
         audit: table.optional("audit", value::path),
+        audit_lines_per_second: table.or("audit_lines_per_second", audit_rate, 1000),
+        audit_mask: table.optional("audit_mask", value::mask),
         tls: table.optional_table("tls", |tls| (tls.place(), read_tls(tls))),
     }
 }
@@ -229,6 +253,7 @@ fn service(table: &mut Table<'_>) -> Service {
         "leave it out for the whole weight at once",
     );
     table.must_not_be_empty("allow");
+    let has_tunnel = table.has("tunnel");
     Service {
         place: table.place(),
         name: table.required("name", value::name),
@@ -237,10 +262,11 @@ fn service(table: &mut Table<'_>) -> Service {
         protocol: table.or("protocol", word, Protocol::Tcp),
         scheduler: table.or("scheduler", word, Scheduler::Maglev),
         forward: table.or("forward", word, Forward::Dsr),
+        tunnel: table.table("tunnel", |it| tunnel(it, has_tunnel)),
         flow_timeout: table.or("flow_timeout", flow_timeout, Duration::from_mins(5)),
         slow_start: table.optional("slow_start", slow_start),
-        allow: table.list("allow", value::prefix),
-        deny: table.list("deny", value::prefix),
+        allow: table.list("allow", value::network),
+        deny: table.list("deny", value::network),
         limits: table.table("limits", service_limits),
         affinity: table.table("affinity", affinity),
         health: table.optional_table("health", health),
@@ -258,6 +284,32 @@ fn service_limits(table: &mut Table<'_>) -> ServiceLimits {
     ServiceLimits {
         new_flows_per_second: table.optional("new_flows_per_second", rate()),
         new_flows_per_second_per_source: table.optional("new_flows_per_second_per_source", rate()),
+    }
+}
+
+fn tunnel(table: &mut Table<'_>, is_given: bool) -> Tunnel {
+    let mss = integer(
+        536..=65_495,
+        "every host takes 536 (RFC 9293, section 3.7.1)",
+    );
+    let variant = integer(0..=1, "GUE has these two");
+    let port = table.optional("port", integer(1..=65_535, "of UDP"));
+    let variant = table.optional("variant", variant);
+    let given = [
+        ("port", port.as_ref().map(Spanned::span)),
+        ("variant", variant.as_ref().map(Spanned::span)),
+    ];
+    Tunnel {
+        place: table.place(),
+        is_given,
+        of_gue: given
+            .into_iter()
+            .filter_map(|(key, place)| Some((key, place?)))
+            .collect(),
+        port,
+        variant,
+        sources: table.one_or_more("source_prefix", value::prefix),
+        mss_clamp: table.optional("mss_clamp", mss),
     }
 }
 

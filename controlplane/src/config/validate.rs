@@ -14,6 +14,7 @@ mod build;
 mod clients;
 mod host;
 mod service;
+mod tunnel;
 
 /// The most ports: each worker polls them all in every step.
 const MOST_PORTS: usize = 16;

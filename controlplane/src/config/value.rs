@@ -313,7 +313,7 @@ pub(super) fn port_address(value: &DeValue<'_>) -> Result<PortAddress, Misfit> {
 /// A VIP, or a prefix of them.
 pub(super) fn vips(value: &DeValue<'_>) -> Result<Prefix, Misfit> {
     let vips = if string(value)?.contains('/') {
-        prefix(value)?
+        network(value)?
     } else {
         whole(host(value)?)
     };
@@ -340,7 +340,7 @@ fn whole(address: IpAddr) -> Prefix {
 }
 
 /// A prefix of clients' addresses; an address alone is a prefix of its whole length.
-pub(super) fn prefix(value: &DeValue<'_>) -> Result<Prefix, Misfit> {
+pub(super) fn network(value: &DeValue<'_>) -> Result<Prefix, Misfit> {
     let text = string(value)?;
     let (host, length) = match text.split_once('/') {
         Some((host, length)) => (host, Some(length)),
@@ -385,6 +385,30 @@ fn first_of(address: IpAddr, length: u8) -> IpAddr {
     }
 }
 
+/// A subnet of unicast addresses, its host bits clear.
+pub(super) fn prefix(value: &DeValue<'_>) -> Result<Prefix, Misfit> {
+    let text = string(value)?;
+    let Some((address, length)) = text.split_once('/') else {
+        let message = format!("has no prefix length: {text:?}");
+        return Err(Misfit::new(message).help("such as 10.99.0.0/16 or fd00:99::/64"));
+    };
+    let address = wire(address)?;
+    let (bits, longest) = match address {
+        IpAddr::V4(v4) => (u128::from(v4.to_bits()), 32),
+        IpAddr::V6(v6) => (v6.to_bits(), 128),
+    };
+    let length = length.parse().ok().filter(|it| (1..=longest).contains(it));
+    let Some(length) = length else {
+        let message = format!("must have a prefix length of 1 to {longest}: {text:?}");
+        return Err(Misfit::new(message));
+    };
+    if bits.trailing_zeros() < u32::from(longest - length) {
+        let message = format!("has bits beyond its prefix length: {text:?}");
+        return Err(Misfit::new(message).help("the rest of the address is the flow's"));
+    }
+    Ok(Prefix { address, length })
+}
+
 /// What `address` is in a subnet with so many host bits, unless a host's: RFC 1122 section 3.2.1.3
 /// and RFC 3021 for IPv4, RFC 4291 section 2.6.1 and RFC 6164 for IPv6.
 fn edge_of_subnet(address: IpAddr, host_bits: u8) -> Option<&'static str> {
@@ -415,6 +439,17 @@ pub(super) fn socket_address(value: &DeValue<'_>) -> Result<SocketAddr, Misfit> 
 /// `[v4, v6]`: the shortest prefix lengths that a source may have.
 pub(super) fn widest_prefix(value: &DeValue<'_>) -> Result<(u8, u8), Misfit> {
     let why = "two prefix lengths, for IPv4 and IPv6, as in [8, 32]; at 0 one affinity would take every client";
+    prefix_lengths(value, why)
+}
+
+/// `[v4, v6]`: the prefix lengths to which addresses are cut.
+pub(super) fn mask(value: &DeValue<'_>) -> Result<(u8, u8), Misfit> {
+    let why =
+        "two prefix lengths, for IPv4 and IPv6, as in [24, 56]; leave it out for whole addresses";
+    prefix_lengths(value, why)
+}
+
+fn prefix_lengths(value: &DeValue<'_>, why: &'static str) -> Result<(u8, u8), Misfit> {
     let Some([v4, v6]) = value.as_array().map(|array| &**array) else {
         return Err(Misfit::new("must be an array of two integers").help(why));
     };

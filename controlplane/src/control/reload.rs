@@ -2,6 +2,7 @@
 
 use super::Control;
 use crate::{
+    command::Reloaded,
     config::{
         Config,
         diff::{Diff, ServiceChange},
@@ -16,20 +17,23 @@ use tether_dataplane::{
 };
 
 impl Control {
-    /// Takes over a configuration; a refusal is logged and has changed nothing.
-    pub(super) fn reload(&mut self, config: Config) {
+    /// Takes over a configuration; a refusal says all that is in its way, and has changed nothing.
+    pub(super) fn reload(&mut self, config: Config) -> Result<Reloaded, Vec<String>> {
         let diff = Diff::between(&self.config, &config);
-        match self.adopt(config, &diff) {
-            Ok(ended) => log::info!(
-                "the configuration is reloaded: {} services changed, {ended} affinities of removed backends have ended",
-                diff.services.len()
-            ),
-            Err(why) => log::error!("the configuration stays as it was: {why}"),
+        let obstacles = self.obstacles(&config, &diff);
+        if !obstacles.is_empty() {
+            return Err(obstacles);
         }
+        let changes = self.changes(&diff);
+        let ended = self.adopt(config, &diff).map_err(|why| vec![why])?;
+        log::info!(
+            "the configuration is reloaded: {} services changed, {ended} affinities of removed backends have ended",
+            diff.services.len()
+        );
+        Ok(Reloaded { changes, ended })
     }
 
     fn adopt(&mut self, config: Config, diff: &Diff) -> Result<usize, String> {
-        self.check_reload(&config, diff)?;
         let mut registry = self.master.registry.clone();
         let writer = &self.writer;
         let is_forgotten = |id| writer.backend_flows(id) == 0;
@@ -41,20 +45,15 @@ impl Control {
         Ok(self.commit(config, registry, &removed, diff))
     }
 
-    /// What only a restart can change, or what this version does not have.
-    fn check_reload(&self, config: &Config, diff: &Diff) -> Result<(), String> {
+    /// What only a restart can change, and what this version does not have.
+    pub(super) fn obstacles(&self, config: &Config, diff: &Diff) -> Vec<String> {
         let mut restart = diff.restart.clone();
         if publish::cells(&config.limits) > self.writer.affinities().capacity() {
             restart.push("limits.affinities (above what it was at start)");
         }
-        if !restart.is_empty() {
-            let names = restart.join(", ");
-            return Err(format!("a restart is needed to change {names}"));
-        }
-        match publish::unsupported(config) {
-            unsupported if unsupported.is_empty() => Ok(()),
-            unsupported => Err(unsupported.join("; ")),
-        }
+        let restart = restart.into_iter();
+        let restart = restart.map(|key| format!("{key} changes only by a restart"));
+        restart.chain(publish::unsupported(config)).collect()
     }
 
     /// From here on nothing can fail.
@@ -70,8 +69,13 @@ impl Control {
         // New backends, and those of another slow_start, are looked at in this turn.
         self.next_rise = Millis::default();
         self.master.registry = registry;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.journal.forget_names();
+        }
         self.master.limits = config.limits;
         self.config = config;
+        self.follow_registry();
+        self.states_have_changed();
         let removed = removed.backends.iter();
         let ended = removed.map(|id| self.end_removed(*id)).sum();
         let changed = self.changed_rules(diff);

@@ -5,17 +5,15 @@
 
 use super::{Answer, Control};
 use crate::{
-    authorise::speaks_for,
     master::{Change, Record, Why},
     operator::rows,
-    signal::Identity,
 };
 use hashbrown::HashSet;
 use std::net::SocketAddr;
 use tether_api::{
     Source,
     operator::{AffinityCount, AffinityState, End, Entry, Flushed, Payload, Response},
-    v1::{self, affinity_entry::State},
+    v1,
 };
 use tether_dataplane::{
     clock::Millis,
@@ -48,8 +46,8 @@ pub(crate) enum Act {
     Stream(Sender<v1::AffinityEntry>, u64),
     /// To count them.
     Count(Sender<Response>, AffinityCount),
-    /// To end them.
-    Flush(Sender<Response>, u64),
+    /// To end them, as the operator with this user id wants it.
+    Flush(Sender<Response>, u64, u32),
 }
 
 /// The walk.
@@ -108,10 +106,11 @@ impl Scan {
                 count(counted, rows::state(control, &record));
                 Step::On
             }
-            Act::Flush(_, ended) => {
+            Act::Flush(_, ended, uid) => {
                 // Ending cannot be refused: it needs no cell.
                 let _ = control.state().apply(Change::End(record, Why::Operator));
                 control.has_changed = true;
+                control.audit_flush(*uid, &record, now);
                 *ended += 1;
                 Step::On
             }
@@ -127,9 +126,9 @@ impl Scan {
             }
             Act::Stream(..) => None,
             Act::Count(lines, counted) => Some(Answer::ok(lines, Payload::AffinityCount(counted))),
-            Act::Flush(lines, ended) => {
-                log::info!("an operator has ended {ended} affinities");
-                Some(Answer::ok(lines, Payload::Flushed(Flushed { ended })))
+            Act::Flush(lines, ended, uid) => {
+                log::info!("operator {uid} has ended {ended} affinities");
+                Some(Answer::decided(lines, Payload::Flushed(Flushed { ended })))
             }
         }
     }
@@ -184,60 +183,4 @@ pub(crate) fn is_within(inner: affinity::Source, outer: Source) -> bool {
     let port = inner.port().map_or(0, std::num::NonZeroU16::get);
     inner.prefix() >= outer.prefix_length()
         && outer.contains(SocketAddr::new(inner.address(), port))
-}
-
-impl Control {
-    /// Lists the affinities that an identity may see: a backend its own, an operator all.
-    pub(super) fn list(
-        &mut self,
-        identity: &Identity,
-        request: &v1::ListRequest,
-        entries: Sender<v1::AffinityEntry>,
-    ) {
-        if let Some(filter) = self.list_filter(identity, request) {
-            let after = request.after.parse::<u32>().ok();
-            let limit = match request.limit {
-                0 => u64::MAX,
-                limit => limit.into(),
-            };
-            self.answers.push(Answer::Scan(Scan {
-                filter,
-                act: Act::Stream(entries, limit),
-                cursor: after.map_or(0, |place| place.saturating_add(1)),
-            }));
-        }
-    }
-
-    /// What a listing is of; `None` where that is nothing.
-    fn list_filter(&self, identity: &Identity, request: &v1::ListRequest) -> Option<Filter> {
-        let registry = &self.master.registry;
-        let service = match request.service.as_str() {
-            "" => None,
-            name => Some(registry.service_named(name)?.id),
-        };
-        let mine: Vec<_> = match identity {
-            Identity::Operator { .. } => registry.backends().collect(),
-            Identity::Address(_) | Identity::Certificate(_) => {
-                speaks_for(registry, identity).collect()
-            }
-        };
-        let named = |name: &str| request.backend.is_empty() || name == request.backend;
-        let owners = mine.iter().filter(|it| named(it.name())).map(|it| it.id);
-        let source = match request.source.as_str() {
-            "" => None,
-            text => Some(text.parse().ok()?),
-        };
-        Some(Filter {
-            service,
-            owners: Some(owners.collect()),
-            source,
-            state: match request.state() {
-                State::Unspecified => None,
-                State::Active => Some(AffinityState::Active),
-                State::Suspended => Some(AffinityState::Suspended),
-                State::Draining => Some(AffinityState::Draining),
-            },
-            expiring_within_ms: None,
-        })
-    }
 }

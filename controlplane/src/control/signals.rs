@@ -50,11 +50,13 @@ impl Control {
 
     /// Decides a signal and does what it asks for; effective for every worker once published.
     pub(crate) fn decide(&mut self, identity: &Identity, signal: Signal, now: Millis) -> Outcome {
+        let (operation, said) = (signal.operation, self.events.len());
         let outcome = match authorise(&self.master.registry, identity, signal) {
             Ok(signal) => self.carry_out(&signal, now),
             Err(outcome) => *outcome,
         };
         self.tally.count(outcome.code);
+        self.audit_signal(identity, operation, &outcome, said, now);
         if !outcome.code.is_positive() {
             let code = outcome.code.as_str_name();
             log::debug!("{code} to {identity:?}: {}", outcome.detail);
@@ -117,7 +119,10 @@ impl Control {
         }
         match backend.boots.judge(boot_id) {
             Boot::Same => {}
-            Boot::First => backend.boots.begin(boot_id),
+            Boot::First => {
+                backend.boots.begin(boot_id);
+                self.has_booted(id);
+            }
             Boot::Succeeded => {
                 let detail = format!("boot_id: {boot_id} is over, a later life has signalled");
                 return Err(Box::new(self.refuse(signal, OutcomeCode::Stale, detail)));
@@ -127,7 +132,14 @@ impl Control {
         Ok(())
     }
 
-    fn reboot(&mut self, id: BackendId, boot_id: u64) {
+    pub(super) fn has_booted(&mut self, id: BackendId) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.has_booted(id);
+        }
+    }
+
+    pub(super) fn reboot(&mut self, id: BackendId, boot_id: u64) {
+        self.has_booted(id);
         let ended = self.state().reboot(id, boot_id);
         self.has_changed |= ended > 0;
         let name = self.master.registry.backend(id).map(Backend::name);

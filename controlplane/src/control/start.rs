@@ -1,12 +1,19 @@
 //! How the control thread and the data plane begin.
 
-use super::{Control, Inquiry, Pulse, Tally};
+use super::{Control, Inquiry, Pulse, Restored, Tally, Watchers};
 use crate::{
-    config::Config,
+    audit::Audit,
+    config::{self, Config},
     expiry::Wheel,
+    journal::Loaded,
     master::{Master, NoPlace, Registry},
+    metrics::Histogram,
     ports::Ports,
     publish,
+};
+use std::{
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
 };
 use tether_dataplane::{
     clock::{Clock, Millis},
@@ -26,6 +33,16 @@ pub enum StartError {
     /// Words of the configuration that this version does not have.
     #[error("{}", .0.join("\n"))]
     Unsupported(Vec<String>),
+    /// The audit log cannot be opened.
+    #[error(
+        "control.audit: {}: {reason}; run as a user that may write there, or choose another path", path.display()
+    )]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: std::io::Error,
+    },
     /// [`Ports`] does not tell as many ports as the configuration has.
     #[error("the configuration has {configured} ports, but {found} are there")]
     Ports {
@@ -38,7 +55,8 @@ pub enum StartError {
 
 impl Control {
     /// Makes the data plane of a configuration, with one seat for each of its workers, in the order
-    /// of `workers.cores`. The ports must be there: the tables hold their MAC addresses.
+    /// of `workers.cores`. The ports must be there: the tables hold their MAC addresses. What is in
+    /// `state` is there again when this returns; without one, nothing outlives the daemon.
     ///
     /// # Errors
     /// What this version cannot do, or what is beyond a limit.
@@ -46,6 +64,22 @@ impl Control {
         config: Config,
         clock: Clock,
         ports: Box<dyn Ports>,
+        state: Option<Loaded>,
+    ) -> Result<(Self, Vec<Seat>), StartError> {
+        let now = clock.now();
+        let (mut control, mut seats) = Self::empty(config, clock, ports, now)?;
+        if let Some(loaded) = state {
+            control.resume(loaded, &mut seats, now);
+        }
+        Ok((control, seats))
+    }
+
+    /// Without affinities.
+    pub(super) fn empty(
+        config: Config,
+        clock: Clock,
+        ports: Box<dyn Ports>,
+        now: Millis,
     ) -> Result<(Self, Vec<Seat>), StartError> {
         let unsupported = publish::unsupported(&config);
         if !unsupported.is_empty() {
@@ -64,10 +98,12 @@ impl Control {
         let cells = publish::cells(&config.limits);
         let workers = config.workers.cores.len();
         let (writer, seats) = data_plane(&spec, workers, cells)?;
-        let now = clock.now();
+        let audit = config.control.audit.clone().map(open_audit);
+        let audit = audit.transpose()?;
         let control = Self {
             clock,
             started: now,
+            life: life(),
             master: Master::new(registry, config.limits),
             config,
             ports,
@@ -77,8 +113,13 @@ impl Control {
             tally: Tally::default(),
             pulse: Pulse::default(),
             inquiry: Inquiry::new(workers),
+            watchers: Watchers::default(),
+            audit,
+            recorder: None,
+            restored: Restored::default(),
             answers: Vec::new(),
             replies: Vec::new(),
+            effects: Histogram::default(),
             events: Vec::new(),
             published: 0,
             has_changed: false,
@@ -88,4 +129,15 @@ impl Control {
         };
         Ok((control, seats))
     }
+}
+
+fn open_audit(settings: config::Audit) -> Result<Audit, StartError> {
+    let path = settings.path.clone();
+    Audit::open(settings).map_err(|reason| StartError::Audit { path, reason })
+}
+
+/// A number that another life of the process is not likely to have.
+fn life() -> u32 {
+    let hash = RandomState::new().hash_one("life");
+    u32::try_from(hash >> 32).unwrap_or_default()
 }

@@ -1,20 +1,25 @@
 //! The control thread against the contract: commands in, replies and tables out, with a clock of
 //! the tests' own and without workers.
 
+mod audit;
 mod backends;
 mod explain;
 mod listing;
+mod metrics;
 mod operator;
 mod oracle;
 mod outcomes;
 mod reload;
+mod restart;
 mod slow_start;
 mod speakers;
 mod time;
+mod trouble;
+mod watch;
 
 use super::Control;
 use crate::{
-    command::Command,
+    command::{Command, Reloaded},
     config::Config,
     ports::{PortView, Ports},
     signal::{Asked, Destination, Identity, Operation, Outcome, Signal},
@@ -159,7 +164,7 @@ impl Bench {
     }
 
     fn of(text: &str) -> Self {
-        let made = Control::new(parse(text), Clock::start(), Box::new(OnePort));
+        let made = Control::new(parse(text), Clock::start(), Box::new(OnePort), None);
         let (control, seats) = made.unwrap_or_else(|error| panic!("{error}"));
         drop(seats);
         Self {
@@ -182,11 +187,13 @@ impl Bench {
         self.turn(vec![Command::Signals {
             identity,
             signals,
+            queued: std::time::Instant::now(),
             reply,
         }]);
         outcomes
             .try_recv()
             .expect("outcomes in the same turn")
+            .unwrap_or_else(|why| panic!("{why}"))
             .outcomes
     }
 
@@ -280,8 +287,18 @@ impl Bench {
         }]);
     }
 
-    fn reload(&mut self, text: &str) {
-        self.turn(vec![Command::Reload(Box::new(parse(text)))]);
+    /// What comes of a reload, in the same turn.
+    fn try_reload(&mut self, text: &str) -> Result<Reloaded, Vec<String>> {
+        let (reply, mut reloaded) = oneshot::channel();
+        let config = Box::new(parse(text));
+        self.turn(vec![Command::Reload { config, reply }]);
+        reloaded.try_recv().expect("an answer in the same turn")
+    }
+
+    #[track_caller]
+    fn reload(&mut self, text: &str) -> Reloaded {
+        let reloaded = self.try_reload(text);
+        reloaded.unwrap_or_else(|reasons| panic!("{reasons:?}"))
     }
 
     /// As many affinities everywhere: records, counts, cells.

@@ -80,6 +80,18 @@ impl Boots {
         }
     }
 
+    /// As they were before a restart: the life that spoke last, and the one before it; 0: none.
+    #[must_use]
+    pub fn restored(current: u64, previous: u64) -> Self {
+        Self { current, previous }
+    }
+
+    /// The life that has spoken last, and the one before it; 0: none.
+    #[must_use]
+    pub fn known(self) -> (u64, u64) {
+        (self.current, self.previous)
+    }
+
     /// A life begins.
     pub fn begin(&mut self, boot_id: u64) {
         self.previous = self.current;

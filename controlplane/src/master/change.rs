@@ -173,11 +173,22 @@ impl State<'_> {
         Ok(())
     }
 
+    /// Puts back what was there before a restart: what it says holds, and nothing has happened.
+    pub fn restore(&mut self, record: Record, grant: Grant) -> Result<CellId, Refused> {
+        #[expect(clippy::cast_possible_truncation, reason = "the low half by design")]
+        let generation = record.generation as u32;
+        let Record { key, owner, .. } = record;
+        let cell = self.cells.start(&key, owner, generation, grant, None)?;
+        self.master.records.insert(Record { cell, ..record });
+        self.wheel.insert(cell.index, grant.deadline);
+        Ok(cell)
+    }
+
     /// Takes out what another affinity of the same key has replaced.
     fn give_way(&mut self, old: CellId, winner: &Record) {
         let view = self.cells.view(old);
         if let Some(record) = self.master.records.remove(old.index) {
-            let what = if view.deadline > winner.created {
+            let what = if view.deadline > winner.created.plus(0) {
                 Happened::Replaced { by: winner.owner }
             } else {
                 Happened::Expired

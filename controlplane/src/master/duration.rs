@@ -26,7 +26,7 @@ pub(super) fn granted(policy: &AffinityPolicy, asked: Asked) -> Option<u64> {
 
 /// A duration within the service's cap (contract rules T1 and T8).
 #[must_use]
-pub(super) fn capped(policy: &AffinityPolicy, duration_ms: Option<u64>) -> Option<u64> {
+pub(crate) fn capped(policy: &AffinityPolicy, duration_ms: Option<u64>) -> Option<u64> {
     match (policy.duration_cap.map(ms), duration_ms) {
         (Some(cap), Some(duration_ms)) => Some(duration_ms.min(cap)),
         (Some(cap), None) => Some(cap),
@@ -60,7 +60,7 @@ pub(crate) fn extension(policy: &AffinityPolicy, record: &Record) -> (u32, Optio
         Refresh::Packet | Refresh::Connection => record.duration_ms.unwrap_or(0),
     };
     let duration_ms = u32::try_from(duration_ms.min(limits::DURATION_MS)).unwrap_or(u32::MAX);
-    let limit = policy.lifetime_cap.map(|cap| record.created + ms(cap));
+    let limit = policy.lifetime_cap.map(|cap| record.created.plus(ms(cap)));
     (duration_ms, limit)
 }
 

@@ -136,7 +136,7 @@ impl<'a> Case<'a> {
             owner: backend.id,
             generation: self.master.generation + 1,
             duration_ms,
-            created: self.now,
+            created: self.now.into(),
             boot_id: 0,
             keep_on_reboot: false,
             session: None,

@@ -27,7 +27,7 @@ pub struct Record {
     /// until it is ended.
     pub duration_ms: Option<u64>,
     /// When it was started.
-    pub created: Millis,
+    pub created: Created,
     /// The life of its owner; 0: not stated.
     pub boot_id: u64,
     /// It survives a new life of its owner (contract rule S7).
@@ -39,6 +39,43 @@ pub struct Record {
 }
 
 const _: () = assert!(size_of::<Option<Record>>() <= 104);
+
+/// When an affinity was started, which may be before this daemon was: milliseconds of its clock, less
+/// than 0 there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Created(i64);
+
+impl From<Millis> for Created {
+    fn from(now: Millis) -> Self {
+        Self::ago(now, 0)
+    }
+}
+
+impl Created {
+    /// So many milliseconds before `now`.
+    #[must_use]
+    pub fn ago(now: Millis, ms: u64) -> Self {
+        Self(signed(now.0).saturating_sub(signed(ms)))
+    }
+
+    /// How many milliseconds ago that was.
+    #[must_use]
+    pub fn age(self, now: Millis) -> u64 {
+        let age = signed(now.0).saturating_sub(self.0);
+        u64::try_from(age).unwrap_or_default()
+    }
+
+    /// The instant so many milliseconds later; the beginning of the clock where that is before it.
+    #[must_use]
+    pub fn plus(self, ms: u64) -> Millis {
+        let later = self.0.saturating_add(signed(ms));
+        Millis(u64::try_from(later).unwrap_or_default())
+    }
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
 
 /// What kind of source an affinity has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,4 +280,20 @@ fn counter<T: Default + Clone>(counts: &mut Vec<T>, place: usize) -> &mut T {
         counts.resize(place + 1, T::default());
     }
     &mut counts[place]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_affinity_may_be_older_than_the_daemon() {
+        let now = Millis(1_000);
+        let created = Created::ago(now, 5_000);
+        assert_eq!(created.age(now + 7), 5_007);
+        assert_eq!(created.plus(9_000), Millis(5_000));
+        assert_eq!(created.plus(3_000), Millis(0));
+        assert_eq!(Created::from(now).age(now), 0);
+        assert_eq!(Created::ago(now, u64::MAX).plus(u64::MAX), Millis(1_000));
+    }
 }

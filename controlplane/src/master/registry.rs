@@ -99,6 +99,11 @@ impl Registry {
             .flat_map(|service| self.backends_of(service))
     }
 
+    /// Every backend that has a number, those that were removed included.
+    pub fn known_backends(&self) -> impl Iterator<Item = &Backend> {
+        self.backends.iter().flatten()
+    }
+
     /// The backends of one service, in the order of the configuration.
     pub fn backends_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a Backend> {
         service.backends.iter().filter_map(|id| self.backend(*id))

@@ -1,9 +1,10 @@
-//! The forwarder itself as operators see it: workers, ports, tables, neighbours, counters.
+//! The forwarder itself as operators see it: workers, ports, tables, neighbours, journal, counters.
 
 use crate::{config, control::Control, ports::PortView};
 use std::collections::BTreeMap;
 use tether_api::operator::{
-    Neighbour, NeighbourState, Port, PortStats, Stats, Status, TableFill, Worker, WorkerStats,
+    Journal, Neighbour, NeighbourState, Port, PortStats, Stats, Status, TableFill, Worker,
+    WorkerStats,
 };
 use tether_dataplane::{
     CountersView, clock::Millis, fate::Fate, plane::WorkerView, tables::neighbour::NeighbourView,
@@ -31,7 +32,26 @@ pub(super) fn status(control: &Control, now: Millis) -> Status {
         workers,
         ports: control.config.ports.iter().zip(&ports).map(port).collect(),
         neighbours: neighbours(control, now),
+        journal: journal(control, now),
     }
+}
+
+/// What outlives the daemon.
+pub(crate) fn journal(control: &Control, now: Millis) -> Option<Journal> {
+    let recorder = control.recorder.as_ref()?;
+    let journal = &recorder.journal;
+    let (segments, bytes) = journal.segments();
+    let figures = journal.figures();
+    Some(Journal {
+        directory: journal.directory().to_owned(),
+        failing: journal.failing().map(|it| it.why),
+        segments,
+        bytes,
+        snapshot_bytes: figures.snapshot_bytes,
+        snapshot_ms_ago: figures.snapshot_at.map(|at| now.since(at)),
+        restored: control.restored.routing,
+        not_recorded: recorder.not_recorded,
+    })
 }
 
 fn worker(control: &Control, (place, view): (usize, &WorkerView), now: Millis) -> Worker {

@@ -1,12 +1,12 @@
 //! Services, backends and affinities as operators and servers see them.
 
 use crate::{
-    control::Control,
+    control::{Control, Cursor},
     master::{Backend, Record, Service},
     signal::Outcome,
 };
 use tether_api::{
-    operator::{self, AffinityState, SignalOutcome},
+    operator::{self, AdminState, AffinityState, SignalOutcome},
     v1::{AffinityEntry, affinity_entry::State},
 };
 use tether_dataplane::{
@@ -46,6 +46,8 @@ pub(crate) fn backend(
     service: &Service,
     backend: &Backend,
 ) -> operator::Backend {
+    let flows = control.writer.backend_flows(backend.id);
+    let affinities = control.master.records.owned_count(backend.id).into();
     operator::Backend {
         service: service.settings.name.clone(),
         name: backend.name().to_owned(),
@@ -58,8 +60,9 @@ pub(crate) fn backend(
             BackendState::Disabled => operator::BackendState::Disabled,
             BackendState::Down => operator::BackendState::Down,
         },
-        flows: control.writer.backend_flows(backend.id),
-        affinities: control.master.records.owned_count(backend.id).into(),
+        flows,
+        affinities,
+        drained: backend.admin != AdminState::Enable && (flows, affinities) == (0, 0),
     }
 }
 
@@ -75,12 +78,22 @@ pub(crate) fn state(control: &Control, record: &Record) -> AffinityState {
 
 pub(crate) fn affinity(control: &Control, record: &Record, now: Millis) -> operator::Affinity {
     let view = control.writer.affinities().view(record.cell);
+    affinity_with(control, record, view, now)
+}
+
+/// An affinity that may be gone, with what its cell said.
+fn affinity_with(
+    control: &Control,
+    record: &Record,
+    view: CellView,
+    now: Millis,
+) -> operator::Affinity {
     operator::Affinity {
-        service: service_name(control, record.key.service),
+        service: name_of_service(control, record),
         source: record.key.source.to_string(),
         owner: backend_name(control, record.owner),
         state: state(control, record),
-        created_ms_ago: now.since(record.created),
+        created_ms_ago: record.created.age(now),
         last_hit_ms_ago: view.last_hit.map(|hit| now.since(hit)),
         duration_ms: record.duration_ms,
         remaining_ms: remaining_ms(view, now),
@@ -91,7 +104,18 @@ pub(crate) fn affinity(control: &Control, record: &Record, now: Millis) -> opera
 }
 
 pub(crate) fn entry(control: &Control, record: &Record, now: Millis) -> AffinityEntry {
-    let row = affinity(control, record, now);
+    let view = control.writer.affinities().view(record.cell);
+    entry_with(control, record, view, now)
+}
+
+/// An affinity that may be gone, with what its cell said.
+pub(crate) fn entry_with(
+    control: &Control,
+    record: &Record,
+    view: CellView,
+    now: Millis,
+) -> AffinityEntry {
+    let row = affinity_with(control, record, view, now);
     AffinityEntry {
         state: match row.state {
             AffinityState::Active => State::Active,
@@ -112,7 +136,7 @@ pub(crate) fn entry(control: &Control, record: &Record, now: Millis) -> Affinity
         until_ended: row.remaining_ms.is_none(),
         keep_on_reboot: record.keep_on_reboot,
         boot_id: record.boot_id,
-        cursor: record.cell.index.to_string(),
+        cursor: Cursor::of(control, record.cell.index).to_string(),
     }
 }
 
@@ -146,6 +170,16 @@ pub(crate) fn service_name(control: &Control, id: ServiceId) -> String {
 pub(crate) fn backend_name(control: &Control, id: BackendId) -> String {
     let backend = control.master.registry.backend(id);
     backend.map_or(String::new(), |it| it.name().to_owned())
+}
+
+/// The name of an affinity's service, also where that was removed.
+pub(crate) fn name_of_service(control: &Control, record: &Record) -> String {
+    let registry = &control.master.registry;
+    let name = match registry.service(record.key.service) {
+        Some(service) => Some(&service.settings.name),
+        None => registry.backend(record.owner).map(|it| &it.service_name),
+    };
+    name.cloned().unwrap_or_default()
 }
 
 fn remaining_ms(view: CellView, now: Millis) -> Option<u64> {

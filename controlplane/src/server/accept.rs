@@ -82,6 +82,12 @@ impl Connection {
             _place: place,
         }
     }
+
+    /// Where it comes from, as far as that is known.
+    pub(super) fn peer(&self) -> String {
+        let peer = self.stream.peer_addr();
+        peer.map_or_else(|error| error.to_string(), |peer| peer.to_string())
+    }
 }
 
 impl Connected for Connection {

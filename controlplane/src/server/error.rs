@@ -1,7 +1,6 @@
 //! Why the edge cannot start, and what to do about it.
 
 use std::{
-    error::Error as _,
     fmt::Display,
     io,
     net::{SocketAddr, TcpListener},
@@ -45,12 +44,13 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
-    /// Files of `[control.tls]` that do not make a server.
-    #[error(
-        "control.tls: {reason}; certificate: a PEM chain, the server's first; key: its private key \
-         (PKCS#8, PKCS#1 or SEC1); client_ca: the authority of the backends' certificates"
-    )]
+    /// A file of `[control.tls]` that is not what it should be.
+    #[error("control.tls.{key} = {path:?}: {reason}; {}", tls_advice(key))]
     Tls {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The path.
+        path: PathBuf,
         /// Why.
         reason: String,
     },
@@ -74,14 +74,6 @@ impl StartError {
             reason: reason.to_string(),
         }
     }
-
-    pub(super) fn tls(error: &tonic::transport::Error) -> Self {
-        // The outer error says no more than that there was one.
-        let reason = error
-            .source()
-            .map_or_else(|| error.to_string(), ToString::to_string);
-        Self::Tls { reason }
-    }
 }
 
 /// Listens on a TCP address.
@@ -91,6 +83,14 @@ pub(super) fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener
         address,
         error,
     })
+}
+
+fn tls_advice(key: &str) -> &'static str {
+    match key {
+        "key" => "give the certificate's private key as PEM (PKCS#8, PKCS#1 or SEC1)",
+        "client_ca" => "give the authority of the backends' certificates as PEM",
+        _ => "give a PEM chain, the server's own first, that goes with control.tls.key",
+    }
 }
 
 fn bind_advice(error: &io::Error) -> &'static str {

@@ -27,8 +27,17 @@ pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(20);
 /// A TLS handshake is done by then.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
+/// TLS handshakes at once: the oldest gives way to one more, so that peers that prove nothing do not
+/// take up the places of those that would.
+pub(crate) const HANDSHAKES: usize = 1024;
+/// A peer has begun to speak HTTP/2 by then, from the accept or the end of the handshake on.
+pub(crate) const PREFACE_WAIT: Duration = Duration::from_secs(5);
+/// Questions of operators about the configuration that wait for the ones before.
+pub(crate) const CONFIG_QUESTIONS: usize = 8;
 /// Entries of a listing that wait for its receiver.
 pub(crate) const LISTED_AHEAD: usize = 256;
+/// Events that wait for a watcher; what comes while they do is lost to it, and counted.
+pub(crate) const EVENTS_AHEAD: usize = 4096;
 
 /// Operators at once; a further one is refused.
 pub(crate) const OPERATORS: usize = 64;
@@ -50,5 +59,6 @@ pub(crate) const REQUEST_WAIT: Duration = Duration::from_secs(10);
 pub(crate) const STOP_WAIT: Duration = Duration::from_secs(2);
 
 const _: () = assert!(tether_api::BATCH_SIGNALS_MAX * (95 + 66) < MESSAGE_BYTES);
+const _: () = assert!(HANDSHAKES < SIGNAL_CONNECTIONS);
 const _: () = assert!(MESSAGE_BYTES <= STREAM_WINDOW_BYTES as usize);
 const _: () = assert!(STREAM_WINDOW_BYTES <= CONNECTION_WINDOW_BYTES);

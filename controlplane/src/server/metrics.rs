@@ -3,7 +3,7 @@
 //! Counters are read by the control thread when they are asked for. A client's address is never in
 //! them: what the control thread writes has names of services and backends, and numbers.
 
-use super::{accept, commands::Commands, error::StartError, limits, stopped};
+use super::{accept, commands::Commands, error::StartError, limits, signals::Credentials, stopped};
 use crate::command::Command;
 use http_body_util::Full;
 use hyper::{
@@ -31,6 +31,7 @@ type Page = Response<Full<Bytes>>;
 pub(super) fn serve(
     listener: TcpListener,
     commands: Commands,
+    credentials: Option<Credentials>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = ()>, StartError> {
     let address = listener.local_addr().ok();
@@ -41,7 +42,7 @@ pub(super) fn serve(
             tokio::select! {
                 () = stopped(&mut stop) => return,
                 Some(Ok(connection)) = connections.next() => {
-                    tokio::spawn(converse(connection, commands.clone()));
+                    tokio::spawn(converse(connection, commands.clone(), credentials.clone()));
                 }
                 else => return,
             }
@@ -49,8 +50,12 @@ pub(super) fn serve(
     })
 }
 
-async fn converse(connection: accept::Connection, commands: Commands) {
-    let pages = service_fn(|request| page(request, &commands));
+async fn converse(
+    connection: accept::Connection,
+    commands: Commands,
+    credentials: Option<Credentials>,
+) {
+    let pages = service_fn(|request| page(request, &commands, credentials.as_ref()));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::REQUEST_WAIT)
@@ -60,12 +65,16 @@ async fn converse(connection: accept::Connection, commands: Commands) {
     }
 }
 
-async fn page(request: Request<Incoming>, commands: &Commands) -> Result<Page, Infallible> {
+async fn page(
+    request: Request<Incoming>,
+    commands: &Commands,
+    credentials: Option<&Credentials>,
+) -> Result<Page, Infallible> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n"));
     }
     Ok(match request.uri().path() {
-        "/metrics" => metrics(commands).await,
+        "/metrics" => metrics(commands, credentials).await,
         "/healthz" => health(commands).await,
         "/readyz" => readiness(commands).await,
         _ => text(
@@ -75,16 +84,27 @@ async fn page(request: Request<Incoming>, commands: &Commands) -> Result<Page, I
     })
 }
 
-async fn metrics(commands: &Commands) -> Page {
+async fn metrics(commands: &Commands, credentials: Option<&Credentials>) -> Page {
     let (reply, counters) = oneshot::channel();
     let asked = async {
         commands.send(Command::Metrics(reply)).await.ok()?;
         counters.await.ok()
     };
     match timeout(limits::ANSWER_WAIT, asked).await.ok().flatten() {
-        Some(counters) => text(StatusCode::OK, counters),
+        Some(counters) => text(StatusCode::OK, counters + &handshakes(credentials)),
         None => text(StatusCode::SERVICE_UNAVAILABLE, SILENT),
     }
+}
+
+/// What the edge counts by itself: who did not get as far as a signal (contract rule P5).
+fn handshakes(credentials: Option<&Credentials>) -> String {
+    let Some(credentials) = credentials else {
+        return String::new();
+    };
+    let name = "tether_tls_handshakes_failed_total";
+    let help = "TLS handshakes of the signal listener that failed.";
+    let failed = credentials.failed();
+    format!("# HELP {name} {help}\n# TYPE {name} counter\n{name} {failed}\n")
 }
 
 /// Whether the control thread answers.
@@ -97,17 +117,23 @@ async fn health(commands: &Commands) -> Page {
 
 const SILENT: &str = "the control thread does not answer\n";
 
-/// Whether packets are forwarded: ports up, every worker reporting.
+/// Whether packets are forwarded: state loaded, ports up, every worker reporting.
 async fn readiness(commands: &Commands) -> Page {
-    let reasons = match status(commands).await {
-        Some(status) => reasons(&status),
-        None => SILENT.to_owned(),
+    let Some(status) = status(commands).await else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, SILENT);
     };
-    if reasons.is_empty() {
-        text(StatusCode::OK, "ready\n")
-    } else {
-        text(StatusCode::SERVICE_UNAVAILABLE, reasons)
+    match reasons(&status) {
+        none if none.is_empty() => text(StatusCode::OK, ready(&status)),
+        reasons => text(StatusCode::SERVICE_UNAVAILABLE, reasons),
     }
+}
+
+/// Packets are forwarded; what else there is to know.
+fn ready(status: &Status) -> String {
+    let failing = status.journal.as_ref().and_then(|it| it.failing.as_ref());
+    let failing =
+        failing.map(|why| format!("the journal cannot be written, signals are refused: {why}\n"));
+    format!("ready\n{}", failing.unwrap_or_default())
 }
 
 /// What keeps the forwarder from being ready, one line each.
@@ -168,6 +194,18 @@ mod tests {
             }],
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn a_failing_journal_is_ready_and_said() {
+        let mut status = status(true, true, true);
+        assert_eq!(ready(&status), "ready\n");
+        status.journal = Some(operator::Journal {
+            failing: Some("disk full".into()),
+            ..Default::default()
+        });
+        assert_eq!(reasons(&status), "");
+        assert!(ready(&status).contains("signals are refused: disk full"));
     }
 
     #[test]

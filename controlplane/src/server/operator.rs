@@ -6,16 +6,17 @@
 
 mod conversation;
 mod socket;
+mod watching;
 
 pub(super) use socket::Socket;
 
-use super::{commands::Commands, limits, stopped};
+use super::{commands::Commands, limits, reload::Asked, stopped};
 use conversation::Conversation;
 use std::{io, sync::Arc, time::Duration};
 use tether_api::operator::{Failure, Response};
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
 };
 
 /// How long to pause where the process has no file descriptor left.
@@ -25,6 +26,7 @@ const STARVED: Duration = Duration::from_millis(100);
 pub(super) async fn serve(
     listener: UnixListener,
     commands: Commands,
+    questions: mpsc::Sender<Asked>,
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(limits::OPERATORS));
@@ -34,7 +36,7 @@ pub(super) async fn serve(
             incoming = listener.accept() => incoming,
         };
         match incoming {
-            Ok((stream, _)) => admit(stream, &places, &commands),
+            Ok((stream, _)) => admit(stream, &places, &commands, &questions),
             Err(error) => {
                 log::warn!("cannot accept an operator: {error}; `ulimit -n` may be too low");
                 tokio::time::sleep(STARVED).await;
@@ -43,10 +45,16 @@ pub(super) async fn serve(
     }
 }
 
-fn admit(stream: UnixStream, places: &Arc<Semaphore>, commands: &Commands) {
+fn admit(
+    stream: UnixStream,
+    places: &Arc<Semaphore>,
+    commands: &Commands,
+    questions: &mpsc::Sender<Asked>,
+) {
     match Arc::clone(places).try_acquire_owned() {
         Ok(place) => {
-            tokio::spawn(converse(stream, commands.clone(), place));
+            let conversation = Conversation::new(stream, commands.clone(), questions.clone());
+            tokio::spawn(converse(conversation, place));
         }
         Err(_) => refuse(&stream),
     }
@@ -62,8 +70,7 @@ fn refuse(stream: &UnixStream) {
     }
 }
 
-async fn converse(stream: UnixStream, commands: Commands, place: OwnedSemaphorePermit) {
-    let conversation = Conversation::new(stream, commands);
+async fn converse(conversation: io::Result<Conversation>, place: OwnedSemaphorePermit) {
     let ended = match conversation {
         Ok(conversation) => conversation.run().await,
         Err(error) => Err(error),

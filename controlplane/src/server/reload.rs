@@ -1,121 +1,183 @@
-//! SIGHUP: read the file again and apply it whole, or say what is wrong and change nothing (contract
-//! rule L2). The probes follow the configuration.
+//! A new configuration, by SIGHUP or from an operator: read whole, taken over whole by the control
+//! thread or not at all (contract rule L2), and only then followed by probes and certificates.
+//!
+//! ```text
+//! SIGHUP: the daemon's file ─┐        read ─▶ certificates ─▶ control thread ─▶ handshakes, probes
+//! config apply: its text ────┴──▶ Candidate    any of these refuses, and nothing has changed
+//! ```
 
-use super::Commands;
+mod answer;
+
+use super::{
+    Commands,
+    signals::{Credentials, credentials_warning, read_credentials},
+};
 use crate::{
-    command::Command,
-    config::{Config, Problems, diff::Diff},
+    command::{Command, Comparison, Reloaded},
+    config::{Config, Problems},
     health::Prober,
     publish,
 };
-use std::path::PathBuf;
+use rustls::ServerConfig;
+use std::{convert::Infallible, path::PathBuf, sync::Arc};
+use tether_api::operator::{ConfigFile, Request, Response};
+use tokio::{
+    signal::unix::Signal,
+    sync::{mpsc, oneshot},
+};
+
+/// Why not, one sentence for each reason.
+type Reasons = Vec<String>;
 
 /// The configuration in force and what it takes to replace it.
 pub(super) struct Reloader {
     config: Config,
     file: PathBuf,
     commands: Commands,
+    credentials: Option<Credentials>,
     prober: Prober,
+    questions: mpsc::Receiver<Asked>,
+}
+
+/// What an operator asks about the configuration.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) uid: u32,
+    pub(super) question: Question,
+    pub(super) reply: oneshot::Sender<Response>,
+}
+
+/// The requests that are answered here.
+#[derive(Debug)]
+pub(super) enum Question {
+    Check(ConfigFile),
+    Diff(ConfigFile),
+    Apply(ConfigFile),
+    Show,
+}
+
+/// A configuration without a mistake, with the certificates that it names.
+struct Candidate {
+    config: Config,
+    certificates: Option<Arc<ServerConfig>>,
+    /// What is not wrong, and perhaps not meant.
+    warnings: Vec<String>,
+}
+
+impl Question {
+    /// The question of a request, or the request where it is none.
+    pub(super) fn of(request: Request) -> Result<Self, Request> {
+        Ok(match request {
+            Request::ConfigCheck(file) => Self::Check(file),
+            Request::ConfigDiff(file) => Self::Diff(file),
+            Request::ConfigApply(file) => Self::Apply(file),
+            Request::ConfigShow => Self::Show,
+            other => return Err(other),
+        })
+    }
 }
 
 impl Reloader {
-    pub(super) fn new(config: Config, file: PathBuf, commands: Commands) -> Self {
+    pub(super) fn new(
+        config: Config,
+        file: PathBuf,
+        commands: Commands,
+        credentials: Option<Credentials>,
+        questions: mpsc::Receiver<Asked>,
+    ) -> Self {
         Self {
             prober: Prober::new(commands.clone()),
             config,
             file,
             commands,
+            credentials,
+            questions,
         }
     }
 
-    /// Starts the probes.
-    pub(super) async fn begin(&mut self) {
+    /// Probes; reloads at every SIGHUP, and answers operators, one after another.
+    pub(super) async fn live(&mut self, hangup: &mut Signal) -> Infallible {
         self.prober.set(&self.config).await;
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => self.read_again().await,
+                Some(asked) = self.questions.recv() => self.answer(asked).await,
+            }
+        }
     }
 
-    /// Reads the file and applies what has changed.
-    pub(super) async fn reload(&mut self) {
+    async fn read_again(&mut self) {
         let file = self.file.clone();
-        // A large file takes milliseconds to check, in which the calls go on.
-        let loaded = tokio::task::spawn_blocking(move || Config::load(&file)).await;
-        match loaded.map(|loaded| self.judge(loaded)) {
-            Ok(Ok(config)) => self.apply(config).await,
-            Ok(Err(reasons)) => {
+        let reloaded = match read(move || Config::load(&file)).await {
+            Ok(candidate) => self.take_over(candidate).await,
+            Err(reasons) => Err(reasons),
+        };
+        match reloaded {
+            Ok(reloaded) => log::info!(
+                "SIGHUP: {} is applied: {} changes, {} affinities have ended",
+                self.file.display(),
+                reloaded.changes.len(),
+                reloaded.ended
+            ),
+            Err(reasons) => {
                 for reason in reasons {
                     log::error!("{reason}");
                 }
                 log::error!("SIGHUP: nothing was changed");
             }
-            Err(panic) => log::error!("SIGHUP: nothing was changed: {panic}"),
         }
     }
 
-    /// The configuration if it can be applied without a restart, or else why not.
-    fn judge(&self, loaded: Result<Config, Problems>) -> Result<Config, Vec<String>> {
-        let config = loaded.map_err(|problems| vec![problems.to_string()])?;
-        let restart = Diff::between(&self.config, &config).restart;
-        let restart = restart
-            .iter()
-            .map(|key| format!("{}: {key} changes only by a restart", self.file.display()));
-        let reasons: Vec<_> = restart.chain(publish::unsupported(&config)).collect();
-        if reasons.is_empty() {
-            Ok(config)
-        } else {
-            Err(reasons)
+    /// From the control thread's yes on nothing can fail.
+    async fn take_over(&mut self, candidate: Candidate) -> Result<Reloaded, Reasons> {
+        let config = Box::new(candidate.config.clone());
+        let reloaded = self.ask(|reply| Command::Reload { config, reply });
+        let reloaded = reloaded.await??;
+        for warning in &candidate.warnings {
+            log::warn!("{warning}");
         }
+        if let (Some(in_force), Some(new)) = (&self.credentials, candidate.certificates) {
+            in_force.replace(new);
+        }
+        self.prober.set(&candidate.config).await;
+        self.config = candidate.config;
+        Ok(reloaded)
     }
 
-    async fn apply(&mut self, config: Config) {
-        let command = Command::Reload(Box::new(config.clone()));
-        if self.commands.send(command).await.is_err() {
-            return;
-        }
-        log::info!("SIGHUP: {} is read", self.file.display());
-        self.prober.set(&config).await;
-        self.config = config;
+    async fn compare(&self, config: Config) -> Result<Comparison, Reasons> {
+        let config = Box::new(config);
+        let compared = self.ask(|reply| Command::Compare { config, reply });
+        compared.await
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Reasons> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.send(command(reply)).await;
+        sent.map_err(|refused| vec![refused.to_string()])?;
+        let gone = |_| vec!["the forwarder has stopped before it answered".to_owned()];
+        answer.await.map_err(gone)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(cores: &str, forward: &str) -> Result<Config, Problems> {
-        let text = format!(
-            r#"
-            [workers]
-            cores = {cores}
-            [[port]]
-            device = "0000:03:00.0"
-            addresses = ["10.9.0.2/24"]
-            [control]
-            [[service]]
-            name = "shop"
-            address = "10.9.0.100"
-            port = 80
-            forward = "{forward}"
-            [[service.backend]]
-            name = "shop-1"
-            address = "10.9.0.11"
-            port = 80
-            "#
-        );
-        Config::parse("t.toml", &text)
-    }
-
-    fn reasons(loaded: Result<Config, Problems>) -> Vec<String> {
-        let commands = Commands::new(crossbeam_channel::bounded(1).0);
-        let config = parse("[0]", "dsr").unwrap();
-        let reloader = Reloader::new(config, "t.toml".into(), commands);
-        reloader.judge(loaded).err().unwrap_or_default()
-    }
-
-    #[test]
-    fn only_what_can_be_applied_whole_is() {
-        assert_eq!(reasons(parse("[0]", "dsr")), [""; 0]);
-        assert!(reasons(parse("0", "dsr"))[0].starts_with("t.toml:3:"));
-        let restart = reasons(parse("[0, 1]", "dsr"));
-        assert_eq!(restart, ["t.toml: workers.cores changes only by a restart"]);
-        assert!(reasons(parse("[0]", "nat"))[0].contains("not in this version"));
-    }
+/// Reads a configuration and its certificates beside the calls, which go on: a large file takes
+/// milliseconds to check.
+async fn read(
+    config: impl FnOnce() -> Result<Config, Problems> + Send + 'static,
+) -> Result<Candidate, Reasons> {
+    let read = tokio::task::spawn_blocking(move || {
+        let config = config().map_err(|problems| problems.lines())?;
+        let certificates = read_credentials(&config).map_err(|error| vec![error.to_string()])?;
+        let warnings = publish::without_effect(&config).into_iter();
+        let warnings = warnings.chain(credentials_warning(&config)).collect();
+        Ok(Candidate {
+            config,
+            certificates,
+            warnings,
+        })
+    });
+    let panicked = |panic: tokio::task::JoinError| Err(vec![panic.to_string()]);
+    read.await.unwrap_or_else(panicked)
 }

@@ -2,37 +2,40 @@
 //! passes on to the control thread and answers; it decides nothing. Refusals are outcomes; a gRPC
 //! error means that nothing was decided.
 
+mod events;
 mod listener;
 mod peer;
 mod read;
 mod reply;
 mod session;
+mod tls;
 
 pub(super) use listener::Listener;
+pub(super) use tls::{Credentials, read as read_credentials, warning as credentials_warning};
 
 use super::{
     commands::{Commands, Refused},
     limits,
 };
 use crate::{
-    command::Command,
+    command::{Command, Declined},
+    journal::NotRecorded,
     signal::{Identity, Signal},
 };
+use events::Events;
 use peer::Proof;
 use session::{Answers, Session};
 use std::{
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
 };
-use tether_api::{
-    Source,
-    v1::{
-        AffinityEntry, EndRequest, Event, ExtendRequest, ListRequest, Outcome, SignalBatch,
-        StartRequest, WatchRequest, affinity_server::Affinity,
-    },
+use tether_api::v1::{
+    AffinityEntry, EndRequest, ExtendRequest, ListRequest, Outcome, SignalBatch, StartRequest,
+    WatchRequest, affinity_server::Affinity,
 };
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_stream::{Pending, Stream, StreamExt as _, wrappers::ReceiverStream};
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 /// Where the calls of servers arrive.
@@ -65,14 +68,26 @@ impl Signals {
         let command = Command::Signals {
             identity,
             signals,
+            queued: Instant::now(),
             reply,
         };
         self.send(command).await?;
-        let mut decided = receiver.await.map_err(stopped)?;
+        let decided = receiver.await.map_err(stopped)?;
+        let mut decided = decided.map_err(not_recorded)?;
         reply::explain(&mut decided.outcomes, wrong);
         let outcome = decided.outcomes.into_iter().next();
         let outcome = outcome.ok_or_else(|| Status::internal("the signal has no outcome"))?;
         Ok(Response::new(reply::outcome(decided.epoch, outcome)))
+    }
+
+    /// Sends what is answered by a stream, and waits until that has begun.
+    async fn begin(
+        &self,
+        command: Command,
+        begun: oneshot::Receiver<Result<(), Declined>>,
+    ) -> Result<(), Status> {
+        self.send(command).await?;
+        begun.await.map_err(stopped)?.map_err(|why| declined(&why))
     }
 
     async fn send(&self, command: Command) -> Result<(), Status> {
@@ -89,6 +104,22 @@ fn status(refused: Refused) -> Status {
     }
 }
 
+/// Why a stream does not begin, as gRPC says it.
+fn declined(why: &Declined) -> Status {
+    let sentence = why.to_string();
+    match why {
+        Declined::Invalid(_) => Status::invalid_argument(sentence),
+        Declined::Denied(_) => Status::permission_denied(sentence),
+        Declined::Exhausted(_) => Status::resource_exhausted(sentence),
+    }
+}
+
+/// What was sent is not acknowledged, because it would not survive a restart.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn not_recorded(why: NotRecorded) -> Status {
+    Status::unavailable(why.to_string())
+}
+
 /// The control thread has gone without a reply.
 fn stopped(_: oneshot::error::RecvError) -> Status {
     status(Refused::Stopped)
@@ -97,7 +128,7 @@ fn stopped(_: oneshot::error::RecvError) -> Status {
 #[tonic::async_trait]
 impl Affinity for Signals {
     type ListStream = Pin<Box<dyn Stream<Item = Result<AffinityEntry, Status>> + Send>>;
-    type WatchStream = Pending<Result<Event, Status>>;
+    type WatchStream = Events;
     type SignalsStream = Answers;
 
     async fn start(&self, request: Request<StartRequest>) -> Result<Response<Outcome>, Status> {
@@ -123,22 +154,30 @@ impl Affinity for Signals {
         request: Request<ListRequest>,
     ) -> Result<Response<Self::ListStream>, Status> {
         let identity = self.proof.identity(&request)?;
-        let request = request.into_inner();
-        check_source(&request.source)?;
         let (entries, listed) = mpsc::channel(limits::LISTED_AHEAD);
+        let (reply, begun) = oneshot::channel();
         let command = Command::List {
             identity,
-            request,
+            request: request.into_inner(),
             entries,
+            reply,
         };
-        self.send(command).await?;
+        self.begin(command, begun).await?;
         Ok(Response::new(Box::pin(ReceiverStream::new(listed).map(Ok))))
     }
 
-    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented(
-            "this version streams no events: ask List for the state as it is",
-        ))
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Events>, Status> {
+        let identity = self.proof.identity(&request)?;
+        let (events, told) = mpsc::channel(limits::EVENTS_AHEAD);
+        let (reply, begun) = oneshot::channel();
+        let command = Command::Watch {
+            identity,
+            request: request.into_inner(),
+            events,
+            reply,
+        };
+        self.begin(command, begun).await?;
+        Ok(Response::new(events::stream(told, self.stop.clone())))
     }
 
     async fn signals(
@@ -153,13 +192,4 @@ impl Affinity for Signals {
         };
         Ok(Response::new(session.open(request.into_inner())))
     }
-}
-
-/// A listing has no outcome that could say what is wrong with its filter.
-fn check_source(source: &str) -> Result<(), Status> {
-    if source.is_empty() {
-        return Ok(());
-    }
-    let read = source.parse::<Source>().map(drop);
-    read.map_err(|bad| Status::invalid_argument(bad.to_string()))
 }

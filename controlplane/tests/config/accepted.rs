@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tether_controlplane::config::{
-    AffinityPolicy, Auth, Backend, Check, Config, Control, Dpdk, Forward, Health, Idle, Limits,
-    OnBackendDown, OnConflict, Port, PortAddress, Prefix, Protocol, Refresh, Scheduler, Service,
-    ServiceLimits, SignalListener, Tls, Workers,
+    AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Forward, Health, Idle,
+    Limits, OnBackendDown, OnConflict, Port, PortAddress, Prefix, Protocol, Refresh, Scheduler,
+    Service, ServiceLimits, SignalListener, Tls, Tunnel, Workers,
 };
 
 use super::EXAMPLE;
@@ -29,6 +29,13 @@ fn example_service() -> Service {
         protocol: Protocol::Tcp,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
+        tunnel: Tunnel {
+            port: 6080,
+            variant: 1,
+            source_v4: None,
+            source_v6: None,
+            mss_clamp: None,
+        },
         flow_timeout: Duration::from_mins(5),
         slow_start: None,
         allow: Vec::new(),
@@ -85,6 +92,7 @@ fn the_example_means_what_it_says() {
                 .to_vec(),
             gateway_v4: Some(Ipv4Addr::new(10, 9, 0, 1)),
             gateway_v6: None,
+            mtu: None,
             vlan: Some(100),
             kernel: Some("tether0".to_owned()),
         }],
@@ -100,7 +108,11 @@ fn the_example_means_what_it_says() {
             operator: PathBuf::from("/run/tether/operator.sock"),
             metrics: Some("127.0.0.1:9470".parse().unwrap()),
             state: Some(PathBuf::from("/var/lib/tether")),
-            audit: Some(PathBuf::from("/var/log/tether/audit.log")),
+            audit: Some(Audit {
+                path: PathBuf::from("/var/log/tether/audit.log"),
+                lines_per_second: 1000,
+                mask: None,
+            }),
         },
         limits: Limits {
             affinities: 1_000_000,
@@ -181,6 +193,27 @@ fn an_empty_health_table_probes_with_defaults() {
             path: "/up".to_owned()
         })
     );
+}
+
+#[test]
+fn a_tunnel_is_read_as_it_stands() {
+    let tunnel = "port = 80, forward = \"gue\", tunnel = { port = 5555, variant = 0, \
+                  source_prefix = [\"10.99.0.0/16\", \"fd00:99::/64\"], mss_clamp = 1400 },";
+    let text = LEAST.replace("port = 80,", tunnel);
+    let prefix = |text, length| {
+        let address = address(text);
+        Some(Prefix { address, length })
+    };
+    let expected = Tunnel {
+        port: 5555,
+        variant: 0,
+        source_v4: prefix("10.99.0.0", 16),
+        source_v6: prefix("fd00:99::", 64),
+        mss_clamp: Some(1400),
+    };
+    assert_eq!(config(&text).services[0].tunnel, expected);
+    let text = LEAST.replace("addresses", "mtu = 9000, addresses");
+    assert_eq!(config(&text).ports[0].mtu, Some(9000));
 }
 
 #[test]
@@ -460,4 +493,16 @@ fn load_reads_a_file() {
     let path = directory.path().join("tether.toml");
     std::fs::write(&path, EXAMPLE).unwrap();
     assert_eq!(Config::load(&path).unwrap(), config(EXAMPLE));
+}
+
+#[test]
+fn p5_the_audit_log_has_a_rate_and_a_mask() {
+    let keys = "audit_lines_per_second = 50\naudit_mask = [24, 56]\naudit = ";
+    let text = EXAMPLE.replacen("audit = ", keys, 1);
+    let expected = Audit {
+        path: PathBuf::from("/var/log/tether/audit.log"),
+        lines_per_second: 50,
+        mask: Some((24, 56)),
+    };
+    assert_eq!(config(&text).control.audit, Some(expected));
 }

@@ -10,6 +10,7 @@
 mod accepted;
 mod hostile;
 mod refused;
+mod written;
 
 /// The example of interfaces.md section 3, one key per line.
 const EXAMPLE: &str = include_str!("example.toml");

@@ -212,3 +212,22 @@ fn pretty_shows_the_line() {
         assert!(pretty.contains(part), "{part} is not in\n{pretty}");
     }
 }
+
+#[test]
+fn an_ipv6_packet_of_the_least_mtu_must_fit_into_its_tunnel() {
+    let text = |mtu: u16, forward: &str| {
+        let text = EXAMPLE.replace("vlan = 100", &format!("mtu = {mtu}"));
+        let text = text.replace("10.9.0.100", "fd00:9::100");
+        let text = text.replace("\"10.9.0.11\"", "\"fd00:9::11\"");
+        text.replace("forward = \"dsr\"", &format!("forward = \"{forward}\""))
+    };
+    let expected = "13:7: an IPv6 packet of 1280 bytes does not fit into a tunnel over an MTU of 1331 \
+                    (raise it to 1332 or more: every IPv6 link takes 1280)";
+    assert_eq!(problems(&text(1331, "gue")), [expected]);
+    for (mtu, forward) in [(1332, "gue"), (1280, "dsr")] {
+        assert!(
+            Config::parse("t", &text(mtu, forward)).is_ok(),
+            "{mtu} {forward}"
+        );
+    }
+}

@@ -24,7 +24,7 @@ pub fn assert_sticks(client: Client<'_>, vip: Vip, server: &str) {
 }
 
 /// R1, R2, R3, S5: the whole life of an affinity that a server starts from its accepted socket.
-fn starts_holds_and_ends(bed: &Testbed<'_>, vip: Vip, client: &str, other: &str) {
+pub fn starts_holds_and_ends(bed: &Testbed<'_>, vip: Vip, client: &str, other: &str) {
     let client = bed.client(client);
     let mut first = client.flow(vip);
     let owner = first.server().to_owned();

@@ -1,5 +1,7 @@
 //! `tetherctl` against the live daemon: what each verb does, and the names of its JSON.
 
+use std::{thread, time::Duration};
+
 use serde_json::{Value, json};
 use tether_api::v1::OutcomeCode;
 use tether_client::Options;
@@ -10,6 +12,7 @@ use crate::{
     testbed::{
         self, Testbed,
         client::Connection,
+        server::end,
         setup::Setup,
         signals::{say, start},
         vip::{SHOP, VIPS},
@@ -86,7 +89,7 @@ fn check_services(bed: &Testbed<'_>) {
 
     let backends = bed.daemon.json(&["backend", "list", "shop"]);
     assert_eq!(backends.as_array().unwrap().len(), 3);
-    let fields = "service, name, address, port, weight, state, flows, affinities";
+    let fields = "service, name, address, port, weight, state, flows, affinities, drained";
     has(&backends[0], fields);
 }
 
@@ -250,6 +253,49 @@ fn section_8_affinity_routing_can_be_switched_off_and_on() {
             bed.daemon.json(&[&["affinity", "on"], switch].concat());
         }
         assert_sticks(client, SHOP, "server-1");
+    });
+}
+
+#[test]
+fn b3_a_drain_is_complete_when_no_flow_and_no_affinity_is_left() {
+    testbed::run(Setup::new(), |bed| {
+        // What is over is forgotten soon.
+        let text = bed.setup.toml(bed.daemon.directory());
+        let text = text.replace(
+            "forward = \"dsr\"",
+            "forward = \"dsr\"\nflow_timeout = \"3s\"",
+        );
+        let path = bed.daemon.directory().join("short.toml");
+        std::fs::write(&path, text).unwrap();
+        bed.daemon
+            .json(&["config", "apply", path.to_str().unwrap()]);
+
+        let client = bed.client(CLIENT);
+        let owner = bed.server("server-1");
+        let (affinity, _) = owner.bind_source(SHOP, CLIENT, Options::new());
+        let mut live = client.flow(SHOP);
+        assert_eq!(live.server(), "server-1");
+        let drain = ["backend", "drain", "shop", "server-1"];
+        let drained = bed.daemon.json(&drain);
+        assert_eq!(drained["affinities"], 1, "{drained}");
+        assert_eq!(drained["drained"], false, "{drained}");
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| bed.daemon.json(&[&drain[..], &["--wait"]].concat()));
+            // Either alone keeps it from being complete, for longer than it takes to look.
+            end(affinity);
+            for _ in 0..20 {
+                live.goes_on();
+                thread::sleep(Duration::from_millis(50));
+            }
+            let listed = bed.daemon.json(&["backend", "list", "shop"]);
+            let left = (&listed[0]["flows"], &listed[0]["affinities"]);
+            assert_eq!(left, (&json!(1), &json!(0)), "{listed}");
+            assert!(!waiting.is_finished());
+            drop(live);
+            let drained = waiting.join().unwrap();
+            assert_eq!(drained["drained"], true, "{drained}");
+            assert_eq!(drained["flows"], 0, "{drained}");
+        });
     });
 }
 

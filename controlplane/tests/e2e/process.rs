@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    net::TcpStream,
+    os::unix::{net::UnixDatagram, process::ExitStatusExt as _},
     process::{Command, Output},
     time::Duration,
 };
@@ -15,6 +17,7 @@ use crate::{
     spread::assert_spread,
     testbed::{
         self,
+        daemon::NOTIFY_SOCKET,
         programs::tetherd,
         setup::Setup,
         vip::SHOP,
@@ -41,6 +44,46 @@ fn sigterm_ends_it_in_order() {
 }
 
 #[test]
+fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
+    testbed::run(Setup::new(), |bed| {
+        bed.daemon.signal(Signal::TERM);
+        bed.daemon.ended(SOON);
+        let path = bed.daemon.directory().join(NOTIFY_SOCKET);
+        let systemd = UnixDatagram::bind(path).unwrap();
+        systemd.set_read_timeout(Some(SOON)).unwrap();
+        let hear = || {
+            let mut told = [0; 64];
+            let length = systemd.recv(&mut told).unwrap();
+            text(&told[..length])
+        };
+        bed.daemon.restart(&bed.setup, &bed.network.forwarder);
+        assert_eq!(hear(), "READY=1\n");
+        bed.daemon.signal(Signal::TERM);
+        assert_eq!(hear(), "STOPPING=1\n");
+        bed.daemon.ended(SOON);
+    });
+}
+
+/// Somebody who has connected and says nothing holds a stop up.
+#[test]
+fn a_second_sigterm_ends_it_at_once() {
+    testbed::run(Setup::new(), |bed| {
+        let host = bed.server("server-1").host;
+        let silent = host.inside(|| TcpStream::connect("10.8.0.2:7470")).unwrap();
+        // It has been taken in once a later one is served.
+        let (later, _) = bed
+            .server("server-1")
+            .bind_source(SHOP, CLIENT, Options::new());
+        bed.daemon.signal(Signal::TERM);
+        bed.daemon.wait_for_log("SIGTERM: stopping");
+        bed.daemon.signal(Signal::TERM);
+        let status = bed.daemon.ended(Duration::from_secs(1));
+        assert_eq!(status.signal(), Some(Signal::TERM.as_raw()), "{status}");
+        drop((silent, later.detach()));
+    });
+}
+
+#[test]
 fn l3_after_a_crash_the_library_asserts_what_it_holds() {
     testbed::run(Setup::new(), |bed| {
         let first = bed.client(CLIENT).connect(SHOP);
@@ -59,6 +102,24 @@ fn l3_after_a_crash_the_library_asserts_what_it_holds() {
         let status: Status = bed.daemon.ctl(&["status"]);
         assert_ne!(status.epoch, outcome.epoch, "L3");
         assert_sticks(bed.client(CLIENT), SHOP, &owner);
+    });
+}
+
+#[test]
+fn l1_after_a_crash_new_connections_still_stick() {
+    testbed::run(Setup::new().state(), |bed| {
+        let owner = "server-2";
+        let (affinity, outcome) = bed.server(owner).bind_source(SHOP, CLIENT, Options::new());
+        drop(affinity.detach());
+        bed.daemon.signal(Signal::KILL);
+        bed.daemon.ended(SOON);
+        bed.daemon.restart(&bed.setup, &bed.network.forwarder);
+        assert_sticks(bed.client(CLIENT), SHOP, owner);
+        let status: Status = bed.daemon.ctl(&["status"]);
+        assert_eq!(status.epoch, outcome.epoch);
+        let journal = status.journal.expect("a journal");
+        assert_eq!((journal.failing, journal.restored), (None, 1));
+        assert_spread(&bed.client("10.9.0.3").spread(SHOP, 40));
     });
 }
 

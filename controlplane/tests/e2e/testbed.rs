@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod daemon;
+pub mod decapsulator;
 pub mod flow;
 pub mod frames;
 pub mod namespace;

@@ -1,17 +1,24 @@
 //! An edge on ports of its own, and the control thread that the test puts behind it.
 
+use crossbeam_channel::Receiver;
 use std::{
     net::SocketAddr,
     path::PathBuf,
     thread::{self, JoinHandle},
 };
-use tether_api::v1::{OutcomeCode, affinity_client::AffinityClient};
+use tether_api::{
+    operator::PortCounters,
+    v1::{OutcomeCode, affinity_client::AffinityClient},
+};
 use tether_controlplane::{
     command::{Command, Outcomes},
     config::Config,
+    control::Control,
+    ports::{PortView, Ports},
     server::{self, Listeners, Server},
     signal::{Outcome, Signal},
 };
+use tether_dataplane::{Mac, clock::Clock};
 use tonic::transport::{Channel, Endpoint};
 
 /// The epoch of all answers.
@@ -26,6 +33,25 @@ pub(crate) struct Edge {
     pub(crate) server: Option<Server>,
     control: Option<JoinHandle<()>>,
     _directory: tempfile::TempDir,
+}
+
+/// The port of [`text`].
+struct OnePort;
+
+impl Ports for OnePort {
+    fn view(&self) -> Vec<PortView> {
+        vec![PortView {
+            device: "0000:03:00.0".to_owned(),
+            driver: "none".to_owned(),
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+            link_up: true,
+            counters: PortCounters::default(),
+        }]
+    }
+
+    fn cycles_per_second(&self) -> u64 {
+        1_000_000_000
+    }
 }
 
 /// A configuration with `[control]` and the rest as given.
@@ -70,10 +96,35 @@ impl Edge {
         Self::with(BY_ADDRESS, BACKEND, control)
     }
 
+    /// With the real control thread, and no workers.
+    pub(crate) fn real(keys: &str, rest: &str) -> Self {
+        Self::before(keys, rest, |config, commands| {
+            let made = Control::new(config, Clock::start(), Box::new(OnePort), None);
+            let (control, seats) = made.unwrap();
+            drop(seats);
+            control.run(&commands);
+        })
+    }
+
     pub(crate) fn with(
         keys: &str,
         rest: &str,
         mut control: impl FnMut(Command) + Send + 'static,
+    ) -> Self {
+        Self::before(keys, rest, move |_, commands| {
+            for command in commands {
+                match command {
+                    Command::Stop => return,
+                    command => control(command),
+                }
+            }
+        })
+    }
+
+    fn before(
+        keys: &str,
+        rest: &str,
+        control: impl FnOnce(Config, Receiver<Command>) + Send + 'static,
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("operator.sock");
@@ -84,15 +135,8 @@ impl Edge {
         let listeners = Listeners::bind(&config).unwrap();
         let (signals, metrics) = (listeners.signal_address(), listeners.metrics_address());
         let (queue, commands) = server::queue();
-        let server = Server::start(listeners, config, file.clone(), queue).unwrap();
-        let control = thread::spawn(move || {
-            for command in commands {
-                match command {
-                    Command::Stop => return,
-                    command => control(command),
-                }
-            }
-        });
+        let server = Server::start(listeners, config.clone(), file.clone(), queue).unwrap();
+        let control = thread::spawn(move || control(config, commands));
         Self {
             signals,
             metrics,
@@ -149,6 +193,6 @@ pub(crate) fn decide(command: Command) {
         let outcomes = signals.iter().map(outcome).collect();
         let epoch = EPOCH;
         // Err: the sender has gone, as senders do.
-        let _ = reply.send(Outcomes { epoch, outcomes });
+        let _ = reply.send(Ok(Outcomes { epoch, outcomes }));
     }
 }

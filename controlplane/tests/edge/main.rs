@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panic")]
 
 mod bench;
+mod certificates;
+mod config;
+mod hostile;
+mod library;
 mod metrics;
 mod mtls;
 mod operator;
-mod reload;
+mod python;
 mod signals;
+mod watch;

@@ -8,7 +8,7 @@ use std::{
 use tether_api::operator::{Payload, Response, Status, Worker};
 use tether_controlplane::command::Command;
 
-fn get(edge: &Edge, path: &str) -> (u16, String) {
+pub(crate) fn get(edge: &Edge, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(edge.metrics.unwrap()).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();

@@ -13,15 +13,24 @@ use tether_api::operator::{
 };
 use tether_controlplane::command::Command;
 
-struct Operator(BufReader<UnixStream>);
+/// A connection of an operator.
+pub(crate) struct Operator(BufReader<UnixStream>);
 
 impl Operator {
-    fn of(edge: &Edge) -> Self {
+    pub(crate) fn of(edge: &Edge) -> Self {
         let stream = UnixStream::connect(&edge.socket).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .unwrap();
         Self(BufReader::new(stream))
+    }
+
+    /// Sends a request and hears the first line of its answer.
+    pub(crate) fn ask(&mut self, request: &Request) -> Response {
+        let mut line = serde_json::to_vec(request).unwrap();
+        line.push(b'\n');
+        self.say(&line);
+        self.hear()
     }
 
     fn say(&mut self, bytes: &[u8]) {

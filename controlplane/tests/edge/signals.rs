@@ -6,11 +6,12 @@ use tether_api::{
     BATCH_SIGNALS_MAX,
     v1::{
         self, AffinityEntry, EndRequest, ExtendRequest, ListRequest, OutcomeCode, SignalBatch,
-        StartRequest, WatchRequest,
+        StartRequest,
     },
 };
 use tether_controlplane::{
     command::{Command, Outcomes},
+    journal::NotRecorded,
     signal::{Identity, Operation},
 };
 use tokio::sync::mpsc as async_mpsc;
@@ -214,6 +215,35 @@ async fn s6_the_end_of_a_stream_is_told_only_if_something_is_bound_to_it() {
     assert_eq!(sessions.recv().unwrap(), bound);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s7_a_batch_of_nothing_tells_of_its_sender() {
+    let (seen, begun) = mpsc::channel();
+    let edge = Edge::start(move |command| {
+        if let Command::SessionBegun {
+            backend, boot_id, ..
+        } = &command
+        {
+            seen.send((backend.clone(), *boot_id)).unwrap();
+        }
+        decide(command);
+    });
+    let hello = |boot_id| SignalBatch {
+        boot_id,
+        backend: "shop-1".into(),
+        ..batch(1, &[])
+    };
+    // Nothing is told by who has no boot id, nor by batches of signals, which each carry it.
+    let with_signals = SignalBatch {
+        boot_id: 8,
+        ..batch(1, &["10.1.2.3"])
+    };
+    let sent = tokio_stream::iter([hello(0), with_signals, hello(9)]);
+    let answers = edge.client().await.signals(sent).await;
+    let answers: Vec<_> = answers.unwrap().into_inner().collect().await;
+    assert_eq!(answers.len(), 3);
+    assert_eq!(begun.try_iter().collect::<Vec<_>>(), [("shop-1".into(), 9)]);
+}
+
 fn session(operation: &Operation) -> Option<u64> {
     match operation {
         Operation::Start { session, .. } => *session,
@@ -262,7 +292,8 @@ async fn s10_a_full_queue_pushes_back_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn s9_a_listing_is_streamed_at_the_pace_of_its_reader() {
     let edge = Edge::start(|command| {
-        if let Command::List { entries, .. } = command {
+        if let Command::List { entries, reply, .. } = command {
+            reply.send(Ok(())).unwrap();
             // A thread of its own, as a control thread would not wait here.
             std::thread::spawn(move || {
                 for number in 0..5000 {
@@ -287,30 +318,6 @@ async fn s9_a_listing_is_streamed_at_the_pace_of_its_reader() {
         .collect()
         .await;
     assert_eq!(listed, (0..5000).collect::<Vec<_>>());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_listing_of_a_source_that_is_none_is_refused() {
-    let edge = Edge::start(decide);
-    let request = ListRequest {
-        source: "10.1.2".into(),
-        ..Default::default()
-    };
-    let error = edge.client().await.list(request).await.unwrap_err();
-    assert_eq!(error.code(), Code::InvalidArgument);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn watch_says_that_it_is_not_there() {
-    let edge = Edge::start(decide);
-    let error = edge
-        .client()
-        .await
-        .watch(WatchRequest::default())
-        .await
-        .unwrap_err();
-    assert_eq!(error.code(), Code::Unimplemented);
-    assert!(error.message().contains("List"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -365,10 +372,10 @@ async fn a_stop_answers_what_is_under_way() {
             gate.recv().unwrap();
             let outcomes = signals.iter().map(outcome).collect();
             reply
-                .send(Outcomes {
+                .send(Ok(Outcomes {
                     epoch: EPOCH,
                     outcomes,
-                })
+                }))
                 .unwrap();
         }
     });
@@ -391,4 +398,36 @@ async fn a_stop_answers_what_is_under_way() {
     let error = answers.message().await.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable);
     stopping.await.unwrap();
+}
+
+/// Both ways to signal say that nothing is acknowledged, why, and that forwarding goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn l1_what_is_not_recorded_is_unavailable() {
+    let edge = Edge::start(move |command| {
+        if let Command::Signals { reply, .. } = command {
+            let why = NotRecorded {
+                directory: "/var/lib/tether".into(),
+                why: "No space left on device".into(),
+            };
+            reply.send(Err(why)).unwrap();
+        }
+    });
+    let mut client = edge.client().await;
+    let request = StartRequest {
+        service: "shop".into(),
+        source: "10.1.2.3".into(),
+        ..Default::default()
+    };
+    let unary = client.start(request).await.unwrap_err();
+    let batches = tokio_stream::iter([batch(1, &["10.1.2.3"])]);
+    let mut answers = client.signals(batches).await.unwrap().into_inner();
+    let streamed = answers.message().await.unwrap_err();
+    for error in [unary, streamed] {
+        assert_eq!(error.code(), Code::Unavailable);
+        let says = ["/var/lib/tether", "No space left", "forwarding goes on"];
+        assert!(
+            says.iter().all(|it| error.message().contains(it)),
+            "{error}"
+        );
+    }
 }

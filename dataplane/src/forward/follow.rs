@@ -5,52 +5,31 @@ use crate::{
     flow_table::{Flow, FlowTable, Place, Placement, TcpEvent},
     key::Protocol,
     parse::Packet,
-    port::BURST,
     worker::Own,
 };
-use arrayvec::ArrayVec;
-
-/// A packet whose flow has to be placed, with the hash of its key.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct New<K> {
-    pub(crate) index: u8,
-    pub(crate) packet: Packet<K>,
-    pub(crate) hash: u64,
-}
 
 /// The packets of a burst whose flows have to be placed.
-pub(crate) type NewFlows<K> = ArrayVec<New<K>, BURST>;
+pub(crate) type NewFlows<K> = Lane<K>;
 
-/// Sends the packets of live flows after their flows; returns the others.
+/// Sends the packets of live flows after their flows; returns the others. Their lines were asked for
+/// while the burst was parsed.
 pub(crate) fn known_flows<F, K: PathKey>(
     lane: &Lane<K>,
     view: View<'_>,
     own: &mut Own<F>,
 ) -> NewFlows<K> {
     let mut new = NewFlows::new();
-    if lane.is_empty() {
-        return new;
-    }
     let flows = K::flows(&mut own.flows);
-    let mut hashes: ArrayVec<u64, BURST> = ArrayVec::new();
-    for (_, packet) in lane {
-        let hash = flows.hash(&packet.key);
-        flows.prefetch(hash);
-        hashes.push(hash);
-    }
-    for ((index, packet), hash) in lane.iter().zip(hashes) {
-        let place = flows.find(hash, &packet.key);
-        let followed = place.and_then(|place| follow(flows, place, packet, view));
+    for entry in lane {
+        let place = flows.find(entry.hash, &entry.packet.key);
+        let followed = place.and_then(|place| follow(flows, place, &entry.packet, view));
         match followed {
             Some((flow, place)) => {
-                own.findings.decide(*index, Verdict::To(flow.backend()));
-                note_refresh(flows, place, flow, *index, view, &mut own.findings);
+                own.findings
+                    .decide(entry.index, Verdict::To(flow.backend()));
+                note_refresh(flows, place, flow, entry.index, view, &mut own.findings);
             }
-            None => new.push(New {
-                index: *index,
-                packet: *packet,
-                hash,
-            }),
+            None => new.push(*entry),
         }
     }
     new

@@ -3,11 +3,13 @@
 
 use super::{Verdict, View, fragments};
 use crate::{
+    answer::{may_be_told, too_big},
     counters::Counters,
     fate::Fate,
     held::{Held, Waiting},
     port::{BURST, Burst, Frame, Port},
-    rewrite::{Link, direct},
+    probe::{Probe, Stage},
+    rewrite::{Unfit, rewrite},
     tables::{
         affinity::CellId,
         id::{BackendId, PortId},
@@ -27,6 +29,8 @@ enum Sent {
     Unresolved,
     /// It cannot go.
     Not(Fate),
+    /// It is longer than this many bytes, with its IP header.
+    TooBig(u16),
 }
 
 /// Sends every frame of the burst that is to leave, after those that waited before, and counts all.
@@ -36,6 +40,7 @@ pub(crate) fn send_all<P: Port>(
     view: View<'_>,
     own: &mut Own<P::Frame>,
     ports: &mut [P],
+    probe: &mut impl Probe,
 ) {
     if !own.held.is_empty() {
         release_held(view, own, ports);
@@ -45,7 +50,7 @@ pub(crate) fn send_all<P: Port>(
     let mut bytes = 0;
     for (index, mut frame) in (0_u8..).zip(burst.drain(..)) {
         match own.findings.verdicts[usize::from(index)] {
-            Verdict::To(backend) => match rewrite(&mut frame, backend, port, view) {
+            Verdict::To(backend) => match prepare(&mut frame, backend, port, view) {
                 Sent::By(out) => {
                     bytes += frame.bytes().len() as u64;
                     own.outgoing[out.index()].push(frame);
@@ -62,6 +67,11 @@ pub(crate) fn send_all<P: Port>(
                     own.findings.decide(index, hold(waiting, &mut own.held));
                 }
                 Sent::Not(fate) => own.findings.decide(index, Verdict::Done(fate)),
+                Sent::TooBig(mtu) => {
+                    tell_too_big(frame, mtu, port, view, own, ports);
+                    let verdict = Verdict::Done(Fate::PacketTooBig);
+                    own.findings.decide(index, verdict);
+                }
             },
             Verdict::Answer => {
                 own.outgoing[port.index()].push(frame);
@@ -74,6 +84,7 @@ pub(crate) fn send_all<P: Port>(
             Verdict::Held | Verdict::Done(_) => {}
         }
     }
+    probe.ended(Stage::Rewrite);
     for out in crate::tables::port_ids(ports.len()) {
         let unsent = transmit(&mut ports[out.index()], &mut own.outgoing[out.index()]);
         let of_this = leaving.iter().rev().filter(|(_, by)| *by == out);
@@ -82,9 +93,11 @@ pub(crate) fn send_all<P: Port>(
                 .decide(*index, Verdict::Done(Fate::TransmitFull));
         }
     }
+    probe.ended(Stage::Transmit);
     own.counters.forwarded_bytes.add(bytes);
     count_fates(count, own);
     extend(view, own);
+    probe.ended(Stage::Count);
 }
 
 /// Sends what the queue takes within a bounded number of tries; drops and counts the rest.
@@ -101,24 +114,38 @@ fn transmit<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) -> usize {
 }
 
 #[inline]
-fn rewrite<F: Frame>(frame: &mut F, backend: BackendId, came_by: PortId, view: View<'_>) -> Sent {
+fn prepare<F: Frame>(frame: &mut F, backend: BackendId, came_by: PortId, view: View<'_>) -> Sent {
     let Some(backend) = view.tables.backend(backend) else {
         return Sent::Not(Fate::BackendDown);
     };
     let Some(destination) = view.tables.neighbours.get(backend.neighbour).mac() else {
         return Sent::Unresolved;
     };
-    let out = &view.tables.stations.get(backend.port).spec;
-    let link = Link {
-        destination,
-        source: out.mac,
-        vlan_in: view.tables.stations.get(came_by).spec.vlan,
-        vlan_out: out.vlan,
-    };
-    if direct(frame, &link) {
-        Sent::By(backend.port)
-    } else {
-        Sent::Not(Fate::NoRoom)
+    match rewrite(frame, backend, destination, came_by, view.tables) {
+        Ok(()) => Sent::By(backend.port),
+        Err(Unfit::NoRoom) => Sent::Not(Fate::NoRoom),
+        Err(Unfit::TooBig(mtu)) => Sent::TooBig(mtu),
+    }
+}
+
+/// Tells the sender of a packet that is too big how long it may be, as far as it is allowed.
+#[cold]
+fn tell_too_big<P: Port>(
+    mut frame: P::Frame,
+    mtu: u16,
+    port: PortId,
+    view: View<'_>,
+    own: &mut Own<P::Frame>,
+    ports: &mut [P],
+) {
+    let mac = view.tables.stations.get(port).spec.mac;
+    if may_be_told(frame.bytes()) && own.errors.take(view.now) && too_big(&mut frame, mac, mtu) {
+        own.alone.push(frame);
+        ports[port.index()].transmit(&mut own.alone);
+        let sent = 1 - own.alone.len() as u64;
+        own.counters.originated.add(sent);
+        own.counters.told_too_big.add(sent);
+        own.alone.clear();
     }
 }
 
@@ -200,7 +227,7 @@ pub(crate) enum Left<F> {
     Unresolved(F),
 }
 
-/// Sends a single frame to a backend.
+/// Sends a single frame to a backend. Where it is too big, nobody is told: its sender sends others.
 pub(crate) fn send_alone<P: Port>(
     mut frame: P::Frame,
     backend: BackendId,
@@ -210,10 +237,11 @@ pub(crate) fn send_alone<P: Port>(
     counters: &Counters,
     ports: &mut [P],
 ) -> Left<P::Frame> {
-    let out = match rewrite(&mut frame, backend, came_by, view) {
+    let out = match prepare(&mut frame, backend, came_by, view) {
         Sent::By(out) => out,
         Sent::Unresolved => return Left::Unresolved(frame),
         Sent::Not(fate) => return Left::Met(fate),
+        Sent::TooBig(_) => return Left::Met(Fate::PacketTooBig),
     };
     counters.forwarded_bytes.add(frame.bytes().len() as u64);
     alone.push(frame);

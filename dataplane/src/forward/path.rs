@@ -20,6 +20,8 @@ pub(crate) trait PathKey: FlowKey {
     type Address: Copy;
 
     /// The family's flow table.
+    fn table(flows: &Flows) -> &FlowTable<Self::Line>;
+    /// The same, to change.
     fn flows(flows: &mut Flows) -> &mut FlowTable<Self::Line>;
     /// The client's side of this key.
     fn query(&self, service: ServiceId) -> Query<Self::Address>;
@@ -36,6 +38,11 @@ pub(crate) trait PathKey: FlowKey {
 impl PathKey for Key4 {
     type Line = Line4;
     type Address = u32;
+
+    #[inline]
+    fn table(flows: &Flows) -> &FlowTable<Line4> {
+        &flows.v4
+    }
 
     #[inline]
     fn flows(flows: &mut Flows) -> &mut FlowTable<Line4> {
@@ -65,6 +72,11 @@ impl PathKey for Key4 {
 impl PathKey for Key6 {
     type Line = Line6;
     type Address = u128;
+
+    #[inline]
+    fn table(flows: &Flows) -> &FlowTable<Line6> {
+        &flows.v6
+    }
 
     #[inline]
     fn flows(flows: &mut Flows) -> &mut FlowTable<Line6> {

@@ -2,7 +2,7 @@
 //! of the service.
 
 use super::{
-    Verdict, View, admit,
+    Entry, Verdict, View, admit,
     follow::{self, NewFlows, event_of},
     path::PathKey,
 };
@@ -38,7 +38,7 @@ struct Choice {
 }
 
 /// A new flow with its service.
-type Candidates<'a, K> = ArrayVec<(follow::New<K>, &'a Service), BURST>;
+type Candidates<'a, K> = ArrayVec<(Entry<K>, &'a Service), BURST>;
 
 /// Places the flows of these packets.
 pub(crate) fn new_flows<F, K: PathKey>(new: &NewFlows<K>, view: View<'_>, own: &mut Own<F>) {
@@ -87,7 +87,7 @@ fn affinities_of<K: PathKey>(candidates: &Candidates<'_, K>, view: View<'_>) -> 
 
 /// Places one flow, unless an earlier packet of this burst has placed it.
 fn place<F, K: PathKey>(
-    new: &follow::New<K>,
+    new: &Entry<K>,
     service: &Service,
     hit: Option<Hit>,
     view: View<'_>,
@@ -193,7 +193,7 @@ fn by_affinity(hit: Hit, service: &Service, affinities: &AffinityTable) -> Choic
 
 /// Remembers the flow, where it is one that goes on, and counts it.
 fn remember<F, K: PathKey>(
-    new: &follow::New<K>,
+    new: &Entry<K>,
     service: &Service,
     choice: Choice,
     view: View<'_>,

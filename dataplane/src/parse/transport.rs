@@ -46,7 +46,7 @@ fn tcp(payload: &[u8]) -> Result<Transport, Fate> {
     if !(Tcp::LEN..=payload.len()).contains(&header.header_len()) {
         return Err(Fate::TcpMalformed);
     }
-    if REFUSED_FLAGS >> (header.flags & LOW_FLAGS) & 1 != 0 {
+    if are_refused(header.flags) {
         return Err(Fate::TcpFlags);
     }
     let ports = Ports(u32::from_ne_bytes(header.ports));
@@ -74,6 +74,12 @@ fn udp_ports(header: Udp) -> Transport {
         ports: Ports(u32::from_ne_bytes(header.ports)),
         flags: 0,
     }
+}
+
+/// Whether no stack sends these flags of TCP together.
+#[inline]
+pub(super) fn are_refused(flags: u8) -> bool {
+    REFUSED_FLAGS >> (flags & LOW_FLAGS) & 1 != 0
 }
 
 /// The flags that [`REFUSED_FLAGS`] looks at: all but those of ECN (RFC 3168, section 6.1).

@@ -61,4 +61,9 @@ impl Frame for Mbuf {
             None => self.truncate(len),
         }
     }
+
+    #[inline]
+    fn prepend(&mut self, count: usize) -> bool {
+        Mbuf::prepend(self, count).is_some()
+    }
 }

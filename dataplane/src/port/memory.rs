@@ -101,6 +101,13 @@ impl MemoryPeer {
         first.is_some_and(|first| self.outgoing.push(first.segmented()).is_ok())
     }
 
+    /// Sends the port a frame at the very front of its buffer: nothing can be prepended to it.
+    #[must_use]
+    pub fn send_without_headroom(&self, frame: &[u8]) -> bool {
+        let copy = MemoryFrame::copied(&self.pool, frame);
+        copy.is_some_and(|copy| self.outgoing.push(copy.at_the_front()).is_ok())
+    }
+
     /// The next frame that the port sent.
     #[must_use]
     pub fn receive(&self) -> Option<MemoryFrame> {

@@ -1,5 +1,6 @@
 //! Direct server return: the frame goes on with other MAC addresses; the packet in it is untouched.
 
+use super::Unfit;
 use crate::{
     port::Frame,
     wire::{ethernet::Mac, vlan},
@@ -21,21 +22,18 @@ pub(crate) struct Link {
     pub(crate) vlan_out: Option<u16>,
 }
 
-/// Writes the addresses, and the tag where the ports' VLANs differ. False where a tag needs room
-/// that there is not.
+/// Writes the addresses, and the tag where the ports' VLANs differ.
 #[inline]
-pub(crate) fn direct<F: Frame>(frame: &mut F, link: &Link) -> bool {
+pub(crate) fn direct<F: Frame>(frame: &mut F, link: &Link) -> Result<(), Unfit> {
     if link.vlan_in != link.vlan_out && !retag(frame, link.vlan_out) {
-        return false;
+        return Err(Unfit::NoRoom);
     }
-    let bytes = frame.bytes_mut();
-    let Some(addresses) = bytes.first_chunk_mut::<ADDRESSES>() else {
-        return false;
-    };
+    let addresses = frame.bytes_mut().first_chunk_mut::<ADDRESSES>();
+    let addresses = addresses.ok_or(Unfit::NoRoom)?;
     let (destination, source) = addresses.split_at_mut(ADDRESSES / 2);
     destination.copy_from_slice(&link.destination.0);
     source.copy_from_slice(&link.source.0);
-    true
+    Ok(())
 }
 
 /// Takes the tag out, puts one in, or changes its VLAN (IEEE 802.1Q). The frame tells whether it has
@@ -91,7 +89,7 @@ mod tests {
 
     fn rewritten(frame: &[u8], link: Link) -> Vec<u8> {
         let mut frame = MemoryFrame::copied(&Arc::new(Pool::new(1)), frame).unwrap();
-        assert!(direct(&mut frame, &link));
+        assert_eq!(direct(&mut frame, &link), Ok(()));
         frame.bytes().to_vec()
     }
 

@@ -1,6 +1,6 @@
 //! Backends as workers see them: where their frames go and what they take.
 
-use super::id::{BackendId, NeighbourId, PortId, ServiceId};
+use super::id::{BackendId, NeighbourId, PortId, ServiceId, TunnelId};
 use std::net::IpAddr;
 
 /// The life of a backend (contract section 6).
@@ -66,6 +66,15 @@ pub struct BackendSpec {
     pub state: BackendState,
 }
 
+/// How frames reach a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By its MAC address.
+    Direct,
+    /// Through its tunnel.
+    Tunnel(TunnelId),
+}
+
 /// A backend as workers read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backend {
@@ -73,4 +82,5 @@ pub(crate) struct Backend {
     pub(crate) neighbour: NeighbourId,
     pub(crate) port: PortId,
     pub(crate) state: BackendState,
+    pub(crate) way: Way,
 }

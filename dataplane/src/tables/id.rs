@@ -27,4 +27,6 @@ ids! {
     PortId(u8);
     /// A neighbour's place.
     NeighbourId(u16);
+    /// A tunnel's place.
+    TunnelId(u16);
 }

@@ -7,6 +7,7 @@ use super::{
     clients::{ClientLists, Clients},
     id::ServiceId,
     prefix::{Prefix, bits},
+    tunnel::TunnelSpec,
 };
 use crate::{hash::HashKeys, key::Protocol, schedule::Slots};
 use std::{
@@ -61,6 +62,8 @@ pub enum Forward {
     /// Direct server return: the MAC addresses are rewritten, the backend holds the VIP.
     #[default]
     Dsr,
+    /// Through a tunnel: the packet goes whole, behind a header of its own; the backend holds the VIP.
+    Tunnel(TunnelSpec),
 }
 
 /// How many new flows a second a service takes, over all workers; `None`: as many as come.

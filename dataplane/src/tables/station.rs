@@ -22,6 +22,8 @@ pub struct PortSpec {
     pub addresses: Vec<(IpAddr, u8)>,
     /// The default gateways, at most one per family.
     pub gateways: Vec<IpAddr>,
+    /// The longest packet that its link takes, in bytes with the IP header.
+    pub mtu: u16,
     /// Neighbours whose MAC address is given and not asked for.
     pub neighbours: Vec<(IpAddr, Mac)>,
 }
@@ -146,21 +148,42 @@ impl Stations {
             || self.prefixes.iter().any(|prefix| prefix.holds(address))
     }
 
-    /// The way to an address on one of the links (direct server return reaches no further).
+    /// The way to an address on one of the links, by the longest prefix (direct server return reaches
+    /// no further).
     pub(crate) fn link_to(&self, address: IpAddr) -> Option<Route> {
-        let ports = super::port_ids(self.ports.len()).zip(&self.ports);
-        let mut on_link = ports.filter(|(_, station)| station.is_on_link(address));
-        on_link.next().map(|(port, _)| Route {
+        let on_link = self.numbered().filter_map(|(port, station)| {
+            let prefix = station.prefix_of(address)?;
+            Some((prefix, std::cmp::Reverse(port)))
+        });
+        on_link.max().map(|(_, std::cmp::Reverse(port))| Route {
             port,
             next_hop: address,
         })
     }
+
+    /// The way to any address: on a link, else by the first gateway of its family.
+    pub(crate) fn route_to(&self, address: IpAddr) -> Option<Route> {
+        let by_gateway = || {
+            self.numbered().find_map(|(port, station)| {
+                let mut gateways = station.spec.gateways.iter();
+                let next_hop = *gateways.find(|it| it.is_ipv4() == address.is_ipv4())?;
+                Some(Route { port, next_hop })
+            })
+        };
+        self.link_to(address).or_else(by_gateway)
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (PortId, &Station)> {
+        super::port_ids(self.ports.len()).zip(&self.ports)
+    }
 }
 
 impl Station {
-    fn is_on_link(&self, address: IpAddr) -> bool {
-        let mut subnets = self.spec.addresses.iter();
-        subnets.any(|(own, prefix)| same_subnet(*own, address, *prefix))
+    /// The longest prefix of its subnets that the address is in.
+    fn prefix_of(&self, address: IpAddr) -> Option<u8> {
+        let subnets = self.spec.addresses.iter();
+        let on_link = subnets.filter(|(own, prefix)| same_subnet(*own, address, *prefix));
+        on_link.map(|(_, prefix)| *prefix).max()
     }
 
     /// The port's address to speak from to `to`: one on its subnet, else any of its family.

@@ -9,13 +9,21 @@ use super::checksum::{Checksum, Sum};
 
 /// Protocol number of ICMP (RFC 792).
 pub(crate) const ICMP: u8 = 1;
+/// Protocol number of IPv4 within IP (RFC 2003).
+pub(crate) const IPV4: u8 = 4;
 /// Protocol number of TCP (RFC 9293).
 pub(crate) const TCP: u8 = 6;
 /// Protocol number of UDP (RFC 768).
 pub(crate) const UDP: u8 = 17;
+/// Protocol number of IPv6 within IP (RFC 2473, RFC 4213).
+pub(crate) const IPV6: u8 = 41;
+/// Protocol number of GRE (RFC 2784).
+pub(crate) const GRE: u8 = 47;
 
 /// Flags and fragment offset: more fragments, or an offset other than 0.
-const FRAGMENTED: u16 = 0x3fff;
+pub(crate) const FRAGMENTED: u16 = 0x3fff;
+/// Flag: don't fragment.
+pub(crate) const DO_NOT_FRAGMENT: u16 = 0x4000;
 /// Flag: more fragments.
 const MORE_FRAGMENTS: u16 = 0x2000;
 

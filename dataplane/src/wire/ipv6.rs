@@ -45,6 +45,16 @@ impl Ipv6 {
         let [first, ..] = self.version_class_flow;
         first >> 4
     }
+
+    pub(crate) fn traffic_class(&self) -> u8 {
+        let [first, second, ..] = self.version_class_flow;
+        first << 4 | second >> 4
+    }
+
+    /// Version 6 with this traffic class and the low 20 bits of a flow label.
+    pub(crate) fn first_word(traffic_class: u8, flow_label: u32) -> [u8; 4] {
+        (6 << 28 | u32::from(traffic_class) << 20 | flow_label & 0xf_ffff).to_be_bytes()
+    }
 }
 
 /// How hop-by-hop, routing, destination and authentication headers start; the bytes of a routing

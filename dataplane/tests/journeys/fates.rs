@@ -4,6 +4,7 @@ use crate::{
     admission::{limited, prefix},
     frames::{OUTSIDE, ROUTER, arp, from_to, ndp, patched, tagged, written},
     related::{error4, parts},
+    tunnels::{IPIP, through, too_long},
     world::{
         B1, B2, B3, DNS4, OUTSIDE_PORT, OUTSIDE4, USUAL, VIP4, VIP6, WEB, WEB4, WEB6, World, usual,
     },
@@ -261,6 +262,12 @@ fn leaving_cases() -> Vec<Case> {
         within(waits, Fate::NeighbourUnresolved, "nobody answers", vec![]),
         within(holds, Fate::HoldFull, "too many wait", vec![syn4()]),
         within(tags, Fate::NoRoom, "no room for a tag", vec![full]),
+        within(
+            World::of(through(IPIP), USUAL),
+            Fate::PacketTooBig,
+            "a byte too long for its tunnel",
+            vec![too_long(4000)],
+        ),
         within(
             narrow,
             Fate::TransmitFull,

@@ -21,4 +21,5 @@ mod routing;
 mod schedulers;
 mod time;
 mod transmit;
+mod tunnels;
 mod world;

@@ -42,7 +42,7 @@ pub(crate) fn parts(flow: Conversation, identification: u16, part: usize) -> Vec
 }
 
 /// The same over IPv6, to [`WEB6`]'s address and port by UDP.
-fn parts6(flow: Conversation, identification: u32, part: usize) -> Vec<Vec<u8>> {
+pub(crate) fn parts6(flow: Conversation, identification: u32, part: usize) -> Vec<Vec<u8>> {
     assert!(part.is_multiple_of(8));
     let whole = flow.datagram_of(&[7; 100]);
     let payload = &whole[54..];
@@ -194,7 +194,7 @@ pub(crate) fn error4(kind: u8, code: u8, flow: Conversation, quoted: usize) -> V
     written(|out| error.write(out, &sent[14..14 + quoted]))
 }
 
-fn error6(kind: u8, flow: Conversation) -> Vec<u8> {
+pub(crate) fn error6(kind: u8, flow: Conversation) -> Vec<u8> {
     let sent = flow.reversed().ack();
     let error = PacketBuilder::ethernet2(ROUTER.0, OUTSIDE.0)
         .ipv6(

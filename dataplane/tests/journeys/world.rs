@@ -140,6 +140,7 @@ pub(crate) fn usual() -> TablesSpec {
             .map(|(address, prefix)| (address.parse().unwrap(), *prefix))
             .collect(),
         gateways: Vec::new(),
+        mtu: 1500,
         neighbours: Vec::new(),
     };
     let v4 = |id: u16, service| backend(id, service, &format!("10.0.0.{id}"));

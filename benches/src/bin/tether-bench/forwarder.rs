@@ -91,6 +91,7 @@ fn tables(
             vlan: None,
             addresses: Vec::new(),
             gateways: Vec::new(),
+            mtu: 1500,
             neighbours: Vec::new(),
         });
     }

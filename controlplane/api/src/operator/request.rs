@@ -4,7 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{AdminState, AffinityState, Protocol};
+use super::{
+    config::ConfigFile,
+    event::WatchFilter,
+    rows::{AdminState, AffinityState, Protocol},
+};
 use crate::Source;
 
 /// One line from the operator. Each verb names the [`super::Payload`] that answers it.
@@ -85,10 +89,20 @@ pub enum Request {
         #[serde(default)]
         service: Option<String>,
     },
+    /// `Watching`, then entries `Event` as they happen, until the operator hangs up (S8).
+    AffinityWatch(WatchFilter),
     /// `Explanation`: nothing is sent, nothing changes.
     Explain(ExplainPacket),
     /// Entries `Flow`, then the end line.
     FlowList(FlowFilter),
+    /// `ConfigCheck`: whether this would be taken over; nothing changes.
+    ConfigCheck(ConfigFile),
+    /// `ConfigDiff`, or an error where the file is wrong; nothing changes.
+    ConfigDiff(ConfigFile),
+    /// `ConfigApplied` once every worker forwards by it, or an error and nothing has changed (L2).
+    ConfigApply(ConfigFile),
+    /// `Config`: what was read or applied last.
+    ConfigShow,
 }
 
 /// Which affinities; absent fields match all.

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    config::{ConfigApplied, ConfigCheck, ConfigDiff, ConfigText},
+    event::{Event, Watching},
     rows::{
         Affinity, AffinityCount, AffinitySwitch, Backend, Explanation, Flow, Flushed, Service,
         SignalOutcome,
@@ -67,8 +69,18 @@ pub enum Payload {
     Flushed(Flushed),
     /// To `affinity_switch`.
     AffinitySwitch(AffinitySwitch),
+    /// To `affinity_watch`; entries follow.
+    Watching(Watching),
     /// To `explain`.
     Explanation(Explanation),
+    /// To `config_check`; refusals too.
+    ConfigCheck(ConfigCheck),
+    /// To `config_diff`.
+    ConfigDiff(ConfigDiff),
+    /// To `config_apply`.
+    ConfigApplied(ConfigApplied),
+    /// To `config_show`.
+    Config(ConfigText),
 }
 
 /// One of many.
@@ -77,6 +89,8 @@ pub enum Payload {
 pub enum Entry {
     /// Of `affinity_list`.
     Affinity(Affinity),
+    /// Of `affinity_watch`.
+    Event(Event),
     /// Of `flow_list`.
     Flow(Flow),
 }

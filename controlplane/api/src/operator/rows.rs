@@ -122,6 +122,9 @@ pub struct Backend {
     pub flows: u64,
     /// Affinities that it owns.
     pub affinities: u64,
+    /// Whether an operator has drained or disabled it and nothing of it is left: it may be stopped.
+    #[serde(default)]
+    pub drained: bool,
 }
 
 /// One affinity, as of the moment at which it was read.

@@ -26,6 +26,30 @@ pub struct Status {
     pub tables: TableFill,
     /// Those whose MAC address the forwarder needs.
     pub neighbours: Vec<Neighbour>,
+    /// What outlives the daemon; `null`: nothing does.
+    pub journal: Option<Journal>,
+}
+
+/// The journal of affinities and what it is good for (contract rule L1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Journal {
+    /// Where its files are.
+    pub directory: String,
+    /// Why it cannot be written, so that signals are refused; `null`: it can.
+    pub failing: Option<String>,
+    /// Files since the last snapshot.
+    pub segments: u64,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// Bytes of the last snapshot of this run.
+    pub snapshot_bytes: u64,
+    /// Since it was complete; `null`: there was none in this run.
+    pub snapshot_ms_ago: Option<u64>,
+    /// Affinities that were there again after the start.
+    pub restored: u64,
+    /// Signals that were refused or not acknowledged because they could not be written.
+    pub not_recorded: u64,
 }
 
 /// One poll-mode worker.

@@ -4,17 +4,20 @@
 //!
 //! `POST /login` opens a session and binds the customer's address to this process; from then on the
 //! forwarder brings the customer back to the process that has the cart. Without a forwarder the shop
-//! goes on to sell.
+//! goes on to sell. Where the forwarder has `auth = "mtls"`, the shop shows a certificate:
+//!
+//!     shop ... --tether https://forwarder.example:7470 \
+//!         --tls-ca ca.pem --tls-certificate shop-1.pem --tls-key shop-1.key
 
 mod routes;
 mod sessions;
 
-use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Parser;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tether_client::{Client, Options};
+use tether_client::{Client, Options, Tls};
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
@@ -37,9 +40,38 @@ struct Arguments {
     /// The forwarder's signal address
     #[arg(long, value_name = "URI", default_value = "http://10.8.0.2:7470")]
     tether: String,
+    #[command(flatten)]
+    tls: TlsArguments,
     /// How long a customer may be silent, e.g. 30s; default: as the forwarder is configured
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
+}
+
+/// Files in PEM form; all of them, for a forwarder with `auth = "mtls"`.
+#[derive(Debug, clap::Args)]
+struct TlsArguments {
+    /// The authority that signs the forwarder's certificate
+    #[arg(long = "tls-ca", value_name = "FILE", requires_all = ["certificate", "key"])]
+    ca: Option<PathBuf>,
+    /// This server's certificate
+    #[arg(long = "tls-certificate", value_name = "FILE", requires = "ca")]
+    certificate: Option<PathBuf>,
+    /// The key of this server's certificate
+    #[arg(long = "tls-key", value_name = "FILE", requires = "ca")]
+    key: Option<PathBuf>,
+    /// The name in the forwarder's certificate; default: the host of --tether
+    #[arg(long = "tls-server-name", value_name = "NAME", requires = "ca")]
+    server_name: Option<String>,
+}
+
+impl TlsArguments {
+    fn tls(self) -> Option<Tls> {
+        let tls = Tls::new(self.ca?, self.certificate?, self.key?);
+        Some(match self.server_name {
+            Some(name) => tls.server_name(name),
+            None => tls,
+        })
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -52,7 +84,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    let tether = Client::builder(arguments.tether).connect()?;
+    let mut config = Client::builder(arguments.tether);
+    config.tls = arguments.tls.tls();
+    let tether = config.connect()?;
     let options = arguments
         .duration
         .map_or_else(Options::new, |span| Options::new().duration(span));

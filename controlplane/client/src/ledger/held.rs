@@ -33,6 +33,8 @@ pub(crate) struct Held {
     duration: Duration,
     // `None`: until ended.
     deadline: Option<Instant>,
+    // A deadline that the application has asked for and this table has not granted.
+    wanted: Option<Instant>,
 }
 
 impl Held {
@@ -47,6 +49,7 @@ impl Held {
             standing,
             duration,
             deadline,
+            wanted: None,
         }
     }
 
@@ -105,12 +108,18 @@ impl Held {
         }
     }
 
+    /// A start has been granted.
+    pub(crate) fn started(&mut self, outcome: &Outcome, now: Instant) {
+        self.duration = outcome.granted.unwrap_or(self.duration);
+        self.acked(outcome, now);
+    }
+
+    /// An extension has been granted, or a start: this is where the deadline is now.
     pub(crate) fn acked(&mut self, outcome: &Outcome, now: Instant) {
         let Outcome {
             epoch, generation, ..
         } = *outcome;
         self.standing = Standing::Acked { epoch, generation };
-        self.duration = outcome.granted.unwrap_or(self.duration);
         let remaining = outcome.remaining.unwrap_or(self.duration);
         self.deadline = if outcome.until_ended {
             None
@@ -119,15 +128,33 @@ impl Held {
         };
     }
 
+    /// Keeps an extension in mind that has not been granted, unless it comes too late (T3).
+    pub(crate) fn want_extension(&mut self, duration: Option<Duration>, now: Instant) {
+        if !self.has_run_out(now) {
+            let wanted = now.checked_add(duration.unwrap_or(self.duration));
+            self.wanted = self.wanted.max(wanted);
+        }
+    }
+
+    pub(crate) fn wants_extension(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    /// The extension to what is wanted, once.
+    pub(crate) fn extend(&mut self, now: Instant) -> Option<What> {
+        let left = self.wanted.take()?.checked_duration_since(now)?;
+        (!left.is_zero()).then_some(What::Extend {
+            duration: Some(left),
+        })
+    }
+
     /// What is left of it, as far as this process knows.
     fn remaining(&self, now: Instant) -> Option<Duration> {
+        let deadline = self.deadline?;
         let touched = self.holds.iter().map(|hold| hold.touched()).max();
         let touched = touched.and_then(|at| at.checked_add(self.duration));
-        self.deadline.map(|deadline| {
-            touched
-                .map_or(deadline, |touched| touched.max(deadline))
-                .saturating_duration_since(now)
-        })
+        let latest = Some(deadline).max(touched).max(self.wanted);
+        latest.map(|latest| latest.saturating_duration_since(now))
     }
 
     pub(crate) fn has_run_out(&self, now: Instant) -> bool {
@@ -139,12 +166,17 @@ impl Held {
         self.holds.is_empty() && self.has_run_out(now)
     }
 
-    /// The start that asserts it again, with the time that is left (T6).
+    /// The start that asserts it again, with the time that is left (T6). It gives no more than the
+    /// duration: what was granted beyond it is to be asked for once more.
     pub(crate) fn assert(&mut self, now: Instant) -> What {
         self.standing = Standing::Sent;
+        let remaining = self.remaining(now);
+        if let Some(beyond) = remaining.filter(|left| *left > self.duration) {
+            self.wanted = now.checked_add(beyond);
+        }
         What::Start {
             options: self.options,
-            remaining: self.remaining(now),
+            remaining,
         }
     }
 }

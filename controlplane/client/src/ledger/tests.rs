@@ -1,3 +1,5 @@
+mod again;
+
 use std::time::Duration;
 
 use super::*;
@@ -209,9 +211,9 @@ fn what_could_not_be_said_is_said_when_the_forwarder_is_back() {
         what: what.unwrap(),
         promise: None,
     };
-    bench.ledger.unanswered(asked, &away);
+    bench.ledger.unanswered(asked, &away, bench.now);
     let (asked, _hold, pending) = bench.start("10.1.2.4");
-    bench.ledger.unanswered(asked.unwrap(), &away);
+    bench.ledger.unanswered(asked.unwrap(), &away, bench.now);
     assert!(matches!(pending.now(), Some(Err(Error::Away(_)))));
     bench.ledger.see_epoch(1, true);
     let owed = bench.owed();
@@ -282,7 +284,7 @@ fn a_new_table_has_nothing_to_end() {
         what,
         promise: None,
     };
-    bench.ledger.unanswered(asked, &"gone".into());
+    bench.ledger.unanswered(asked, &"gone".into(), bench.now);
     bench.ledger.see_epoch(2, true);
     assert_eq!(bench.owed(), []);
 }

@@ -19,7 +19,10 @@ use tether_api::v1::{
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{
+    Code, Request, Response, Status, Streaming,
+    transport::{Server, ServerTlsConfig},
+};
 
 /// Longer than anything here takes; a test that needs it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,6 +34,10 @@ pub(crate) struct Heard {
     pub(crate) epoch: u64,
     /// Hears batches with signals and says nothing.
     pub(crate) is_mute: bool,
+    /// Breaks the stream with this instead of an answer to signals.
+    pub(crate) fails: Option<Code>,
+    /// Sessions that have said hello.
+    pub(crate) sessions: usize,
     /// What it says to starts of these sources instead.
     pub(crate) refusals: HashMap<String, OutcomeCode>,
     generations: HashMap<String, u64>,
@@ -45,6 +52,19 @@ impl Heard {
 
     pub(crate) fn signals(&self) -> impl Iterator<Item = &Signal> {
         self.batches.iter().flat_map(|batch| &batch.signals)
+    }
+
+    /// What it says to a batch; `None`: nothing.
+    fn hear(&mut self, batch: SignalBatch) -> Option<Result<OutcomeBatch, Status>> {
+        let is_hello = batch.signals.is_empty();
+        self.sessions += usize::from(is_hello);
+        let answer = match self.fails.filter(|_| !is_hello) {
+            Some(code) => Some(Err(Status::new(code, "not now"))),
+            None if self.is_mute && !is_hello => None,
+            None => Some(Ok(self.answer(&batch))),
+        };
+        self.batches.push(batch);
+        answer
     }
 
     fn answer(&mut self, batch: &SignalBatch) -> OutcomeBatch {
@@ -111,14 +131,27 @@ pub(crate) struct Forwarder {
 impl Forwarder {
     /// Serves on a loopback address of its own, so that nobody takes its port while it is stopped.
     pub(crate) fn start(epoch: u64) -> Self {
+        Self::start_at(Self::free_address(), epoch)
+    }
+
+    pub(crate) fn free_address() -> SocketAddr {
         static COUNT: AtomicU8 = AtomicU8::new(1);
         let [.., a, b] = std::process::id().to_be_bytes();
         let address = [127, a, b, COUNT.fetch_add(1, Ordering::Relaxed)];
-        Self::start_at((address, 7470).into(), epoch)
+        (address, 7470).into()
     }
 
     /// Serves again where another has stopped.
     pub(crate) fn start_at(address: SocketAddr, epoch: u64) -> Self {
+        Self::start_with(address, epoch, Server::builder())
+    }
+
+    /// Serves by mutual TLS.
+    pub(crate) fn start_secure(address: SocketAddr, tls: ServerTlsConfig) -> Self {
+        Self::start_with(address, 1, Server::builder().tls_config(tls).unwrap())
+    }
+
+    fn start_with(address: SocketAddr, epoch: u64, server: Server) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -128,7 +161,7 @@ impl Forwarder {
         let service = Service {
             heard: Arc::clone(&heard),
         };
-        let serving = thread::spawn(move || serve(listener, service, stopped));
+        let serving = thread::spawn(move || serve(listener, server, service, stopped));
         Self {
             address,
             heard,
@@ -175,14 +208,19 @@ impl Drop for Forwarder {
     }
 }
 
-fn serve(listener: TcpListener, service: Service, stopped: oneshot::Receiver<()>) {
+fn serve(
+    listener: TcpListener,
+    mut server: Server,
+    service: Service,
+    stopped: oneshot::Receiver<()>,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async move {
         let incoming = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
-        let server = tonic::transport::Server::builder()
+        let server = server
             .add_service(AffinityServer::new(service))
             .serve_with_incoming(incoming);
         tokio::select! {
@@ -211,17 +249,11 @@ impl Affinity for Service {
         let heard = Arc::clone(&self.heard);
         tokio::spawn(async move {
             while let Ok(Some(batch)) = batches.message().await {
-                let answer = {
-                    let mut table = heard.0.lock().unwrap();
-                    let is_silent = table.is_mute && !batch.signals.is_empty();
-                    let answer = (!is_silent).then(|| table.answer(&batch));
-                    table.batches.push(batch);
-                    heard.1.notify_all();
-                    answer
-                };
-                if let Some(answer) = answer
-                    && answers.send(Ok(answer)).await.is_err()
-                {
+                let answer = heard.0.lock().unwrap().hear(batch);
+                heard.1.notify_all();
+                let Some(answer) = answer else { continue };
+                let is_last = answer.is_err();
+                if answers.send(answer).await.is_err() || is_last {
                     break;
                 }
             }

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+#[path = "../client/authority.rs"]
+#[allow(dead_code, reason = "the library's own tests use the rest")]
+mod authority;
 #[path = "../client/forwarder.rs"]
 #[allow(dead_code, reason = "the library's own tests use the rest")]
 mod forwarder;
+mod process;
 #[path = "../../examples/shop/routes.rs"]
 #[allow(dead_code, reason = "its main uses the rest")]
 mod routes;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, iter};
 
 use comfy_table::Cell;
 use tether_api::operator::{
-    Neighbour, Port, PortStats, Stats, Status, TableFill, Worker, WorkerStats,
+    Journal, Neighbour, Port, PortStats, Stats, Status, TableFill, Worker, WorkerStats,
 };
 
 use super::{Style, on_off, or_dash, state, table, text, word, yes_no};
@@ -24,6 +24,7 @@ pub(super) fn status(status: &Status, style: Style) -> String {
         workers(&status.workers, style),
         ports(&status.ports, style),
         neighbours(&status.neighbours, style),
+        status.journal.as_ref().map_or(String::new(), journal),
     ];
     sections
         .into_iter()
@@ -39,6 +40,28 @@ fn tables(tables: TableFill) -> String {
         tables.affinity_generation,
         tables.published_generation,
         fill(tables.flows, tables.flow_capacity),
+    )
+}
+
+fn journal(journal: &Journal) -> String {
+    let state = match &journal.failing {
+        None => "ok".to_owned(),
+        Some(why) => format!("CANNOT BE WRITTEN, signals are refused: {why}"),
+    };
+    let snapshot = journal.snapshot_ms_ago.map_or_else(
+        || "none yet".to_owned(),
+        |ms| {
+            let bytes = amount(to_f64(journal.snapshot_bytes), "B");
+            format!("{bytes}, {} ago", duration(ms))
+        },
+    );
+    format!(
+        "journal {}: {state}\n{} in {} segments, snapshot {snapshot}, {} restored at start, {} signals not recorded\n",
+        journal.directory,
+        amount(to_f64(journal.bytes), "B"),
+        count(journal.segments),
+        count(journal.restored),
+        count(journal.not_recorded),
     )
 }
 

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use comfy_table::Cell;
-use tether_api::operator::{Backend, Explanation, Flow, PlacedBy, Service};
+use tether_api::operator::{Backend, BackendState, Explanation, Flow, PlacedBy, Service};
 
-use super::{Style, affinities, on_off, or_dash, state, table, text, word};
+use super::{Style, affinities, on_off, or_dash, state, table, text, word, yes_no};
 use crate::units::{count, duration};
 
 pub(super) fn services(services: &[Service], style: Style) -> String {
@@ -89,6 +89,7 @@ pub(super) fn backends(backends: &[Backend], style: Style) -> String {
             "STATE",
             "FLOWS",
             "AFFINITIES",
+            "DRAINED",
         ],
         style,
     );
@@ -101,9 +102,33 @@ pub(super) fn backends(backends: &[Backend], style: Style) -> String {
             state(&word(backend.state)),
             Cell::new(count(backend.flows)),
             Cell::new(count(backend.affinities)),
+            drained(backend),
         ]);
     }
     text(&mut table)
+}
+
+/// Whether a drain is complete (contract rule B3); a dash where nobody drains.
+fn drained(backend: &Backend) -> Cell {
+    match backend.state {
+        _ if backend.drained => yes_no(true),
+        BackendState::Draining | BackendState::Disabled => yes_no(false),
+        BackendState::Up | BackendState::Down => Cell::new("-"),
+    }
+}
+
+/// What a drain still waits for, as a line.
+pub(crate) fn remaining(backend: &Backend) -> String {
+    let (flows, affinities) = (count(backend.flows), count(backend.affinities));
+    let is = if backend.drained {
+        "is drained"
+    } else {
+        "drains"
+    };
+    format!(
+        "{}/{} {is}: {flows} flows, {affinities} affinities left\n",
+        backend.service, backend.name
+    )
 }
 
 pub(super) fn flows(flows: &[&Flow], style: Style) -> String {

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod config;
 mod daemon;
+mod drain;
 
 use std::collections::BTreeMap;
 
@@ -11,9 +13,10 @@ use serde_json::{Value, json};
 use tether_api::{
     operator::{
         AdminState, Affinity, AffinityFilter, AffinityKey, AffinityState, AffinitySwitch, Backend,
-        BackendState, End, Entry, ExplainPacket, Explanation, Failure, Flow, FlowFilter, Flushed,
-        Payload, PlacedBy, Port, PortCounters, Protocol, Request, Response, Service, SignalOutcome,
-        StartAffinity, Stats, Status, TableFill, Worker, WorkerStats,
+        BackendState, End, Entry, Event, EventKind, ExplainPacket, Explanation, Failure, Flow,
+        FlowFilter, Flushed, Journal, Payload, PlacedBy, Port, PortCounters, Protocol, Request,
+        Response, Service, SignalOutcome, StartAffinity, Stats, Status, TableFill, WatchFilter,
+        Watching, Worker, WorkerStats,
     },
     v1::OutcomeCode,
 };
@@ -55,6 +58,7 @@ fn backend(name: &str, state: BackendState) -> Backend {
         state,
         flows: 12,
         affinities: 3,
+        drained: false,
     }
 }
 
@@ -124,6 +128,12 @@ fn status_tells_how_the_forwarder_does() {
             ..TableFill::default()
         },
         neighbours: Vec::new(),
+        journal: Some(Journal {
+            directory: "/var/lib/tether".into(),
+            failing: Some("No space left on device".into()),
+            restored: 1_234,
+            ..Journal::default()
+        }),
     };
     let run = ok(Payload::Status(status.clone())).run("status");
     assert_eq!((run.exit, run.requests), (0, vec![Request::Status]));
@@ -133,6 +143,13 @@ fn status_tells_how_the_forwarder_does() {
     );
     assert!(
         run.stdout.contains("affinities 250 of 1,000 (25.0 %)"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout
+            .contains("journal /var/lib/tether: CANNOT BE WRITTEN")
+            && run.stdout.contains("No space left on device"),
         "{}",
         run.stdout
     );
@@ -186,7 +203,7 @@ fn services_and_backends_are_listed_and_shown() {
     );
     let list: Value = serde_json::from_str(&run.stdout).unwrap();
     let expected = json!({"service": "shop", "name": "shop-2", "address": "10.9.0.11", "port": 80,
-        "weight": 1, "state": "down", "flows": 12, "affinities": 3});
+        "weight": 1, "state": "down", "flows": 12, "affinities": 3, "drained": false});
     assert_eq!(list[1], expected);
 }
 
@@ -210,7 +227,7 @@ fn backends_are_steered() {
     ] {
         let run = ok(Payload::Backend(backend("shop-1", BackendState::Draining))).run(line);
         assert_eq!((run.exit, run.requests), (0, vec![request]), "{line}");
-        let row = "shop shop-1 10.9.0.11:80 1 draining 12 3";
+        let row = "shop shop-1 10.9.0.11:80 1 draining 12 3 no";
         assert_eq!(words(&run.stdout)[1], row.split(' ').collect::<Vec<_>>());
     }
 }
@@ -565,4 +582,95 @@ fn completions_need_no_daemon() {
         run.stdout.contains("tetherctl__subcmd__affinity")
             || run.stdout.contains("tetherctl__affinity")
     );
+}
+
+fn happened(event: EventKind, sequence: u64) -> Event {
+    Event {
+        event,
+        sequence,
+        epoch: 42,
+        affinity: (event != EventKind::Gap).then(affinity),
+        ..Event::default()
+    }
+}
+
+fn watching(events: Vec<Event>) -> Daemon {
+    let begun = Response::Ok(Payload::Watching(Watching { ahead: 4096 }));
+    let events = events
+        .into_iter()
+        .map(|it| Response::Entry(Entry::Event(it)));
+    Daemon::answering(vec![std::iter::once(begun).chain(events).collect()])
+}
+
+#[test]
+fn s8_a_watch_prints_a_line_for_each_event_until_the_daemon_goes() {
+    let ended = Event {
+        reason: Some("owner".into()),
+        ..happened(EventKind::Ended, 2)
+    };
+    let replaced = Event {
+        new_owner: Some("shop-2".into()),
+        ..happened(EventKind::Replaced, 3)
+    };
+    let gap = Event {
+        lost: Some(1_234),
+        ..happened(EventKind::Gap, 1_237)
+    };
+    let daemon = watching(vec![happened(EventKind::Started, 1), ended, replaced, gap]);
+    let run = daemon.run("affinity watch --service shop --backend shop-1");
+    let filter = WatchFilter {
+        service: Some("shop".into()),
+        backend: Some("shop-1".into()),
+    };
+    assert_eq!(run.requests, [Request::AffinityWatch(filter)]);
+    let lines: Vec<_> = run
+        .stdout
+        .lines()
+        .map(|it| it.split_once(' ').unwrap())
+        .collect();
+    for (time, _) in &lines {
+        assert!(time.starts_with("20") && time.ends_with('Z'), "{time}");
+    }
+    let said: Vec<_> = lines.iter().map(|(_, said)| *said).collect();
+    let expected = [
+        "started   10.1.2.3 of shop -> shop-1, for 30m 0s, remaining 29m 58s",
+        "ended     10.1.2.3 of shop -> shop-1, by owner",
+        "replaced  10.1.2.3 of shop -> shop-1, now shop-2",
+        "gap 1,234 events are missing here: affinity list shows how it is now",
+    ];
+    assert_eq!(said, expected);
+    assert_eq!(run.exit, 3, "the daemon went away: {}", run.stderr);
+}
+
+#[test]
+fn s8_a_watch_in_json_is_one_object_a_line() {
+    let run = watching(vec![
+        happened(EventKind::Suspended, 1),
+        happened(EventKind::Resumed, 2),
+    ]);
+    let run = run.run("--json affinity watch");
+    let lines: Vec<Value> = run
+        .stdout
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    let mut first = lines[0].clone();
+    let time = first.as_object_mut().unwrap().remove("time").unwrap();
+    assert!(time.as_str().unwrap().ends_with('Z'), "{time}");
+    let expected = json!({"event": "suspended", "sequence": 1, "epoch": 42, "affinity": affinity(),
+        "new_owner": null, "reason": null, "lost": null});
+    assert_eq!(first, expected);
+}
+
+#[test]
+fn s8_a_watch_that_is_refused_exits_with_1() {
+    let failure = Failure {
+        message: "there is no service".into(),
+        hint: None,
+    };
+    let daemon = Daemon::answering(vec![vec![Response::Error(failure)]]);
+    let run = daemon.run("affinity watch --service shed");
+    assert_eq!((run.exit, run.stdout.as_str()), (1, ""));
+    assert!(run.stderr.contains("there is no service"), "{}", run.stderr);
 }

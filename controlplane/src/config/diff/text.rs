@@ -2,11 +2,12 @@
 
 use std::fmt::{self, Display};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{BackendChange, Diff, FieldChange, ServiceChange};
-use crate::config::{Check, Forward, Health, OnBackendDown, OnConflict, Protocol, Refresh};
-use crate::config::{Prefix, Scheduler, duration};
+use crate::config::{Check, Forward, Health, OnBackendDown, OnConflict, Prefix, Protocol, Refresh};
+use crate::config::{Scheduler, duration};
 
 /// A value as the file would write it.
 pub(super) trait Text {
@@ -25,6 +26,12 @@ macro_rules! displayed {
 
 displayed!(u8, u16, u32, String, IpAddr, Protocol, Scheduler, Forward);
 displayed!(Refresh, OnConflict, OnBackendDown, Prefix);
+
+impl Text for PathBuf {
+    fn text(&self) -> String {
+        self.display().to_string()
+    }
+}
 
 impl Text for Duration {
     fn text(&self) -> String {
@@ -68,6 +75,9 @@ impl Display for Diff {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for name in &self.restart {
             writeln!(formatter, "{name} changes: needs a restart")?;
+        }
+        for change in &self.tls {
+            writeln!(formatter, "control.tls {change}")?;
         }
         for change in &self.limits {
             writeln!(formatter, "limits {change}")?;

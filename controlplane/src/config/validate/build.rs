@@ -8,8 +8,8 @@ use toml::Spanned;
 use crate::config::schema::{self, Field, File};
 use crate::config::words::{AuthWord, CheckWord};
 use crate::config::{
-    AffinityPolicy, Auth, Backend, Check, Config, Control, Dpdk, Health, Port, Service,
-    ServiceLimits, SignalListener, Workers,
+    AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Health, Port, Service,
+    ServiceLimits, SignalListener, Tunnel, Workers,
 };
 
 pub(super) fn config(file: File) -> Option<Config> {
@@ -58,6 +58,7 @@ fn port(port: schema::Port) -> Option<Port> {
             IpAddr::V4(_) => None,
             IpAddr::V6(v6) => Some(*v6),
         }),
+        mtu: value(port.mtu),
         vlan: value(port.vlan),
         kernel: value(port.kernel),
     })
@@ -79,7 +80,14 @@ fn control(control: schema::Control) -> Option<Control> {
         operator: value(control.operator)?,
         metrics: value(control.metrics),
         state: value(control.state),
-        audit: value(control.audit),
+        audit: match value(control.audit) {
+            None => None,
+            Some(path) => Some(Audit {
+                path,
+                lines_per_second: value(control.audit_lines_per_second)?,
+                mask: value(control.audit_mask),
+            }),
+        },
     })
 }
 
@@ -95,6 +103,7 @@ fn service(service: schema::Service) -> Option<Service> {
         protocol: value(service.protocol)?,
         scheduler: value(service.scheduler)?,
         forward: value(service.forward)?,
+        tunnel: tunnel(service.tunnel?)?,
         flow_timeout: value(service.flow_timeout)?,
         slow_start: value(service.slow_start),
         allow: plain(service.allow?),
@@ -114,6 +123,24 @@ fn service_limits(limits: schema::ServiceLimits) -> ServiceLimits {
         new_flows_per_second: value(limits.new_flows_per_second),
         new_flows_per_second_per_source: value(limits.new_flows_per_second_per_source),
     }
+}
+
+/// The port of GUE (IANA).
+const GUE_PORT: u16 = 6080;
+
+fn tunnel(tunnel: schema::Tunnel) -> Option<Tunnel> {
+    let sources = plain(tunnel.sources?);
+    let of_family = |is_v4| {
+        let mut sources = sources.iter();
+        sources.find(|it| it.address.is_ipv4() == is_v4).copied()
+    };
+    Some(Tunnel {
+        port: value(tunnel.port).unwrap_or(GUE_PORT),
+        variant: value(tunnel.variant).unwrap_or(1),
+        source_v4: of_family(true),
+        source_v6: of_family(false),
+        mss_clamp: value(tunnel.mss_clamp),
+    })
 }
 
 fn affinity(affinity: schema::Affinity) -> Option<AffinityPolicy> {

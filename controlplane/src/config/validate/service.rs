@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::backend::{self, Network};
 use super::clients;
-use super::{MOST_BACKENDS, MOST_SERVICES, at_most, unique};
+use super::{MOST_BACKENDS, MOST_SERVICES, at_most, tunnel, unique};
 use crate::config::duration;
 use crate::config::problem::{Place, Problem};
 use crate::config::schema::{File, Health, Known, Service};
@@ -36,6 +36,7 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
     for service in services {
         check_prefix(service, file, problems);
         check_service(service, &network, problems);
+        tunnel::check(service, file, problems);
     }
 }
 

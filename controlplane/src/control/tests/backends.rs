@@ -86,6 +86,58 @@ fn s7_a_first_boot_id_or_none_ends_nothing() {
     }
 }
 
+impl Bench {
+    fn hello(&mut self, sender: &str, backend: &str, boot_id: u64) {
+        self.turn(vec![Command::SessionBegun {
+            identity: from(sender),
+            backend: backend.to_owned(),
+            boot_id,
+        }]);
+    }
+}
+
+#[test]
+fn s7_a_new_life_is_heard_of_before_it_signals() {
+    let mut bench = Bench::new();
+    bench.hello(TWO, "", 1);
+    bench.say(TWO, booted(1, "192.0.2.1", false));
+    bench.hello(TWO, "", 1);
+    assert_eq!(bench.owner("192.0.2.1"), Some("shop-2"), "the same life");
+    bench.hello(TWO, "", 2);
+    assert_eq!(bench.owner("192.0.2.1"), None);
+    bench.hello(TWO, "", 1);
+    assert_eq!(
+        bench.say(TWO, booted(2, "192.0.2.2", false)).code,
+        Created,
+        "a late hello of the life before is not a life"
+    );
+    bench.assert_consistent();
+}
+
+/// This host has a backend of `shop` and others; each may be a process of its own.
+#[test]
+fn s7_who_may_be_several_backends_says_which_has_a_new_life() {
+    let mut bench = Bench::new();
+    bench.say(ONE, booted(1, "192.0.2.1", false));
+    bench.hello(ONE, "", 2);
+    bench.hello(ONE, "mail-1", 2);
+    bench.hello(TWO, "shop-1", 2);
+    assert_eq!(bench.owner("192.0.2.1"), Some("shop-1"), "B2, P2");
+    bench.hello(ONE, "shop-1", 2);
+    assert_eq!(bench.owner("192.0.2.1"), None);
+}
+
+#[test]
+fn s6_what_is_started_again_in_a_new_session_survives_the_end_of_the_old_one() {
+    let mut bench = Bench::new();
+    bench.say(ONE, bound(CLIENT, Some(3)));
+    assert_eq!(bench.say(ONE, bound(CLIENT, Some(4))).code, Refreshed);
+    bench.turn(vec![Command::SessionClosed(3)]);
+    assert_eq!(bench.owner(CLIENT), Some("shop-1"));
+    bench.turn(vec![Command::SessionClosed(4)]);
+    assert_eq!(bench.owner(CLIENT), None);
+}
+
 #[test]
 fn s6_a_session_that_closes_ends_what_is_bound_to_it() {
     let mut bench = Bench::new();

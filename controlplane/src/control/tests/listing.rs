@@ -1,6 +1,7 @@
 //! Contract rule S9: stable pages for readers at any pace.
 
 use super::*;
+use crate::command::Declined;
 use hashbrown::{HashMap, HashSet};
 use tether_api::v1::{AffinityEntry, ListRequest, affinity_entry::State};
 use tokio::sync::mpsc::Receiver;
@@ -9,7 +10,7 @@ fn source(number: u32) -> String {
     std::net::Ipv4Addr::from_bits(0x0b00_0000 + number).to_string()
 }
 
-fn starts(numbers: std::ops::Range<u32>) -> Vec<Signal> {
+pub(super) fn starts(numbers: std::ops::Range<u32>) -> Vec<Signal> {
     numbers
         .map(|number| signal("shop", &source(number), start_of(Asked::Default)))
         .collect()
@@ -21,13 +22,26 @@ fn list(
     request: ListRequest,
     room: usize,
 ) -> Receiver<AffinityEntry> {
+    let (begun, received) = ask(bench, identity, request, room);
+    assert_eq!(begun, Ok(()));
+    received
+}
+
+fn ask(
+    bench: &mut Bench,
+    identity: Identity,
+    request: ListRequest,
+    room: usize,
+) -> (Result<(), Declined>, Receiver<AffinityEntry>) {
     let (entries, received) = mpsc::channel(room);
+    let (reply, mut begun) = oneshot::channel();
     bench.turn(vec![Command::List {
         identity,
         request,
         entries,
+        reply,
     }]);
-    received
+    (begun.try_recv().unwrap(), received)
 }
 
 fn drain(bench: &mut Bench, received: &mut Receiver<AffinityEntry>) -> Vec<AffinityEntry> {
@@ -112,6 +126,64 @@ fn s9_a_listing_goes_on_after_its_cursor_up_to_its_limit() {
     assert_eq!(seen.len(), 10);
 }
 
+/// Room for a million affinities, and signals without a limit.
+fn million() -> String {
+    let limits = "affinities = 1100000\naffinities_per_backend = 1100000\nsignals_per_second_per_backend = 10000000";
+    let place = "affinities = 20000\naffinities_per_backend = 15000";
+    assert!(CONFIG.contains(place));
+    CONFIG.replacen(place, limits, 1)
+}
+
+#[test]
+fn s9_pages_of_very_many_meet_each_once_while_others_start_and_end_in_between() {
+    // A million in an optimised build; in another one that takes more than ten seconds.
+    const STAY: u32 = if cfg!(debug_assertions) {
+        250_000
+    } else {
+        1_000_000
+    };
+    const PAGE: u32 = STAY / 50;
+    let mut bench = Bench::of(&million());
+    for first in (0..STAY).step_by(PAGE as usize) {
+        bench.send(from(ONE), starts(first..first + PAGE));
+        let others = STAY + first / 20;
+        bench.send(from(TWO), starts(others..others + PAGE / 20));
+    }
+    let mut seen = vec![0_u8; STAY as usize];
+    let (mut after, mut pages) = (String::new(), 0);
+    let (mut next, mut gone) = (STAY + STAY / 20, STAY);
+    loop {
+        let request = ListRequest {
+            after,
+            limit: PAGE,
+            ..ListRequest::default()
+        };
+        let operator = Identity::Operator { uid: 0 };
+        let mut received = list(&mut bench, operator, request, PAGE as usize);
+        let entries = drain(&mut bench, &mut received);
+        for entry in &entries {
+            let address: std::net::Ipv4Addr = entry.source.parse().unwrap();
+            if let Some(count) = seen.get_mut((address.to_bits() - 0x0b00_0000) as usize) {
+                *count += 1;
+            }
+        }
+        pages += 1;
+        // Fewer than were asked for: that was the end.
+        let Some(last) = entries.get(PAGE as usize - 1) else {
+            break;
+        };
+        after = last.cursor.clone();
+        let generation = NO_GENERATION;
+        let ends = (gone..gone + 300)
+            .map(|number| signal("shop", &source(number), Operation::End { generation }));
+        bench.send(from(TWO), ends.chain(starts(next..next + 300)).collect());
+        (next, gone) = (next + 300, gone + 300);
+    }
+    assert!(pages > STAY / PAGE, "{pages}");
+    let wrong = seen.iter().position(|count| *count != 1);
+    assert_eq!(wrong, None);
+}
+
 #[test]
 fn a_listing_is_of_what_is_asked_for_and_never_of_what_has_expired() {
     let mut bench = Bench::new();
@@ -163,4 +235,56 @@ fn a_reader_that_goes_ends_its_listing_and_a_slow_one_holds_nobody_up() {
     drop(slow);
     bench.turn(vec![]);
     assert_eq!(bench.control.answers.len(), 0);
+}
+
+#[test]
+fn s9_what_cannot_be_listed_is_refused_with_a_sentence() {
+    type Spoil = fn(&mut ListRequest);
+    let mut bench = Bench::new();
+    bench.start(ONE, "192.0.2.1");
+    let cases: [(&str, Spoil); 8] = [
+        ("service \"shed\"", |it| it.service = "shed".into()),
+        ("backend \"shop-9\"", |it| it.backend = "shop-9".into()),
+        ("backend \"mail-1\"", |it| {
+            (it.service, it.backend) = ("shop".into(), "mail-1".into());
+        }),
+        ("source", |it| it.source = "192.0.2".into()),
+        ("state 7", |it| it.state = 7),
+        ("after \"next\"", |it| it.after = "next".into()),
+        ("after \"0\"", |it| it.after = "0".into()),
+        ("after \"0-4294967296\"", |it| {
+            it.after = "0-4294967296".into();
+        }),
+    ];
+    for (field, spoil) in cases {
+        let mut request = ListRequest::default();
+        spoil(&mut request);
+        let (begun, received) = ask(&mut bench, Identity::Operator { uid: 0 }, request, 1);
+        match begun {
+            Err(Declined::Invalid(why)) => assert!(why.starts_with(field), "{field}: {why}"),
+            other => panic!("{field}: {other:?}"),
+        }
+        assert!(received.is_closed(), "{field}");
+    }
+}
+
+#[test]
+fn s9_a_cursor_of_another_life_of_the_forwarder_is_refused() {
+    let page = |bench: &mut Bench, after: String| {
+        let request = ListRequest {
+            after,
+            ..ListRequest::default()
+        };
+        ask(bench, from(ONE), request, 10)
+    };
+    let mut before = Bench::new();
+    before.send(from(ONE), starts(0..2));
+    let (_, mut received) = page(&mut before, String::new());
+    let cursor = drain(&mut before, &mut received)[0].cursor.clone();
+    assert_eq!(page(&mut before, cursor.clone()).0, Ok(()));
+    let (begun, _) = page(&mut Bench::new(), cursor);
+    let Err(Declined::Invalid(why)) = begun else {
+        panic!("{begun:?}");
+    };
+    assert!(why.contains("list from the start"), "{why}");
 }

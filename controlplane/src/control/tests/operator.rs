@@ -128,6 +128,7 @@ fn b3_a_drain_shows_what_is_left() {
         (drained.state, drained.affinities, drained.flows),
         (BackendState::Draining, 1, 0)
     );
+    assert!(!drained.drained);
     assert_eq!(
         affinities(&mut bench, AffinityFilter::default())[0].state,
         AffinityState::Draining
@@ -135,8 +136,10 @@ fn b3_a_drain_shows_what_is_left() {
     bench.end(ONE, CLIENT);
     let drained = backend_set(&mut bench, "shop-1", AdminState::Drain);
     assert_eq!(drained.affinities, 0);
+    assert!(drained.drained);
     let enabled = backend_set(&mut bench, "shop-1", AdminState::Enable);
     assert_eq!(enabled.state, BackendState::Up);
+    assert!(!enabled.drained, "nobody drains it");
 }
 
 #[test]
@@ -288,6 +291,8 @@ fn the_metrics_page_counts_by_service_backend_and_kind_and_names_no_client() {
         "tether_affinities{service=\"shop\",backend=\"shop-1\",kind=\"ip\"} 1",
         "tether_affinities{service=\"shop\",backend=\"shop-1\",kind=\"subnet\"} 1",
         "tether_affinities{service=\"shop\",backend=\"shop-1\",kind=\"ip_port\"} 0",
+        "tether_affinity_used 2",
+        "tether_affinity_capacity 20000",
         "tether_signals_total{outcome=\"CREATED\"} 2",
         "tether_backend_state{service=\"shop\",backend=\"shop-2\",state=\"up\"} 1",
         "tether_packets_total{core=\"1\",fate=\"forwarded\"} 0",
@@ -302,4 +307,50 @@ fn the_metrics_page_counts_by_service_backend_and_kind_and_names_no_client() {
         !page.contains("192.0.2."),
         "client addresses are never labels"
     );
+}
+
+#[test]
+fn each_filter_of_a_list_narrows_it_down_and_all_of_them_together() {
+    type Narrow = fn(&mut AffinityFilter);
+    let mut bench = Bench::new();
+    bench.start_for(ONE, "192.0.2.1", Asked::Milliseconds(20_000));
+    bench.start(ONE, "192.0.2.0/24");
+    bench.start(ONE, "192.0.2.1:5000");
+    bench.start(TWO, "192.0.3.1");
+    let mut of_mail = signal("mail", "192.0.2.1", start_of(Asked::Default));
+    of_mail.backend = "mail-1".to_owned();
+    bench.say(ONE, of_mail);
+    bench.health("shop-2", false);
+    let cases: [(usize, Narrow); 12] = [
+        (5, |_| ()),
+        (4, |it| it.service = Some("shop".into())),
+        (1, |it| it.backend = Some("mail-1".into())),
+        (3, |it| it.source = "192.0.2.1".parse().ok()),
+        (1, |it| it.source = "192.0.2.1:5000".parse().ok()),
+        (4, |it| it.source = "192.0.2.0/24".parse().ok()),
+        (5, |it| it.source = "192.0.0.0/16".parse().ok()),
+        (1, |it| it.state = Some(AffinityState::Suspended)),
+        (0, |it| it.state = Some(AffinityState::Draining)),
+        (0, |it| it.expiring_within_ms = Some(10_000)),
+        (1, |it| it.expiring_within_ms = Some(20_000)),
+        (1, |it| {
+            it.service = Some("shop".into());
+            it.backend = Some("shop-1".into());
+            it.source = "192.0.2.1".parse().ok();
+            it.state = Some(AffinityState::Active);
+            it.expiring_within_ms = Some(20_000);
+        }),
+    ];
+    for (expected, narrow) in cases {
+        let mut filter = AffinityFilter::default();
+        narrow(&mut filter);
+        let listed = affinities(&mut bench, filter.clone());
+        assert_eq!(listed.len(), expected, "{filter:?}");
+        let counted = bench.payload(Request::AffinityCount(filter.clone()));
+        let is_counted = |it: AffinityCount| it.total == expected as u64;
+        assert!(
+            matches!(counted, Payload::AffinityCount(it) if is_counted(it)),
+            "{filter:?}: {counted:?}"
+        );
+    }
 }

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::{
+    command::Comparison,
     config,
     master::{NoPlace, Registry},
 };
 use OutcomeCode::{Created, Invalid};
+use tether_api::operator::{ChangeKind, ConfigChange, FieldChange};
 use tether_dataplane::limits;
 
 const SHOP_2: &str = r#"[[service.backend]]
@@ -19,6 +21,81 @@ fn id_of(bench: &Bench, service: &str, backend: &str) -> u16 {
     let registry = &bench.control.master.registry;
     let service = registry.service_named(service).unwrap();
     registry.backend_named(service, backend).unwrap().id.0
+}
+
+fn compare(bench: &mut Bench, text: &str) -> Comparison {
+    let (reply, mut compared) = oneshot::channel();
+    let config = Box::new(parse(text));
+    bench.turn(vec![Command::Compare { config, reply }]);
+    compared.try_recv().expect("an answer in the same turn")
+}
+
+/// A change of `shop` or of one of its backends.
+fn change(kind: ChangeKind, backend: Option<&str>, fields: &[[&str; 3]]) -> ConfigChange {
+    let fields = fields.iter().map(|[field, from, to]| FieldChange {
+        field: (*field).to_owned(),
+        from: (*from).to_owned(),
+        to: (*to).to_owned(),
+    });
+    ConfigChange {
+        kind,
+        service: Some("shop".to_owned()),
+        backend: backend.map(str::to_owned),
+        fields: fields.collect(),
+        ..ConfigChange::default()
+    }
+}
+
+#[test]
+fn a_comparison_foretells_each_change_and_makes_none() {
+    let mut bench = Bench::new();
+    bench.start(ONE, "192.0.2.1");
+    bench.start(TWO, "192.0.2.2");
+    bench.start(TWO, "192.0.2.3");
+    let text = with_rule("duration_cap = \"2h\"")
+        .replacen(SHOP_2, "", 1)
+        .replacen("name = \"shop-1\"\n", "name = \"shop-1\"\nweight = 7\n", 1)
+        .replacen("per_backend = 15000", "per_backend = 14000", 1);
+    let published = bench.control.published;
+    let compared = compare(&mut bench, &text);
+    let limit = FieldChange {
+        field: "limits.affinities_per_backend".to_owned(),
+        from: "15000".to_owned(),
+        to: "14000".to_owned(),
+    };
+    let expected = [
+        ConfigChange {
+            fields: vec![limit],
+            ..ConfigChange::default()
+        },
+        ConfigChange {
+            affinities: 3,
+            ..change(
+                ChangeKind::Changed,
+                None,
+                &[["affinity.duration_cap", "none", "2h"]],
+            )
+        },
+        ConfigChange {
+            affinities: 2,
+            ..change(ChangeKind::Removed, Some("shop-2"), &[])
+        },
+        ConfigChange {
+            affinities: 1,
+            ..change(ChangeKind::Changed, Some("shop-1"), &[["weight", "1", "7"]])
+        },
+    ];
+    assert_eq!(compared.changes, expected);
+    assert!(compared.refused.is_empty());
+    assert_eq!(bench.owner("192.0.2.2"), Some("shop-2"));
+    assert_eq!(bench.control.published, published);
+
+    let reloaded = bench.reload(&text);
+    assert_eq!((reloaded.changes, reloaded.ended), (compared.changes, 2));
+    assert!(compare(&mut bench, &text).changes.is_empty());
+    let back = compare(&mut bench, CONFIG);
+    let added = change(ChangeKind::Added, Some("shop-2"), &[]);
+    assert!(back.changes.contains(&added), "{back:?}");
 }
 
 #[test]
@@ -97,14 +174,34 @@ fn l2_what_cannot_be_applied_whole_changes_nothing() {
     bench.start(TWO, CLIENT);
     let before = (bench.control.config.clone(), bench.control.published);
     let smaller = CONFIG.replacen(SHOP_2, "", 1);
-    for text in [
-        smaller.replace("cores = [1]", "cores = [2]"),
-        smaller.replace("\"10.9.0.2/24\"", "\"10.9.0.3/24\""),
-        smaller.replace("affinities = 20000", "affinities = 9000000"),
-        smaller.replace("port = 0\n", "port = 0\nforward = \"fullnat\"\n"),
+    for (from, to, reason) in [
+        (
+            "cores = [1]",
+            "cores = [2]",
+            "workers.cores changes only by a restart",
+        ),
+        (
+            "\"10.9.0.2/24\"",
+            "\"10.9.0.3/24\"",
+            "port changes only by a restart",
+        ),
+        (
+            "affinities = 20000",
+            "affinities = 9000000",
+            "limits.affinities (above what it was at start) changes only by a restart",
+        ),
+        (
+            "port = 0\n",
+            "port = 0\nforward = \"fullnat\"\n",
+            "service mail: forward = \"fullnat\" is not in this version",
+        ),
     ] {
+        let text = smaller.replace(from, to);
         assert_ne!(text, smaller);
-        bench.reload(&text);
+        let foretold = compare(&mut bench, &text);
+        let reasons = bench.try_reload(&text).unwrap_err();
+        assert!(reasons[0].starts_with(reason), "{reasons:?}");
+        assert_eq!(reasons, foretold.refused);
         assert_eq!(
             (bench.control.config.clone(), bench.control.published),
             before

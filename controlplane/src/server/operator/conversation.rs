@@ -3,26 +3,33 @@
 use super::{failure, push_line};
 use crate::{
     command::Command,
-    server::{commands::Commands, limits},
+    server::{
+        commands::{Commands, Refused},
+        limits,
+        reload::{Asked, Question},
+    },
 };
 use std::io;
-use tether_api::operator::{REQUEST_BYTES_MAX, Request, Response};
+use tether_api::operator::{
+    CONFIG_REQUEST, CONFIG_REQUEST_BYTES_MAX, REQUEST_BYTES_MAX, Request, Response,
+};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 
 /// A connection of an operator.
 pub(super) struct Conversation {
-    requests: BufReader<OwnedReadHalf>,
+    pub(super) requests: BufReader<OwnedReadHalf>,
     answers: OwnedWriteHalf,
-    uid: u32,
-    commands: Commands,
+    pub(super) uid: u32,
+    pub(super) commands: Commands,
+    questions: mpsc::Sender<Asked>,
 }
 
 /// What stands on the line.
@@ -35,7 +42,11 @@ enum Line {
 }
 
 impl Conversation {
-    pub(super) fn new(stream: UnixStream, commands: Commands) -> io::Result<Self> {
+    pub(super) fn new(
+        stream: UnixStream,
+        commands: Commands,
+        questions: mpsc::Sender<Asked>,
+    ) -> io::Result<Self> {
         let uid = stream.peer_cred()?.uid();
         let (requests, answers) = stream.into_split();
         Ok(Self {
@@ -43,6 +54,7 @@ impl Conversation {
             answers,
             uid,
             commands,
+            questions,
         })
     }
 
@@ -52,7 +64,7 @@ impl Conversation {
         loop {
             match self.read(&mut line).await? {
                 Line::End => return Ok(()),
-                Line::TooLong => return self.say(&too_long()).await,
+                Line::TooLong => return self.say(&too_long(&line)).await,
                 Line::Whole if line.trim_ascii().is_empty() => {}
                 Line::Whole => self.answer(&line).await?,
             }
@@ -62,20 +74,34 @@ impl Conversation {
     /// The next line; the last one may lack its newline.
     async fn read(&mut self, line: &mut Vec<u8>) -> io::Result<Line> {
         line.clear();
-        let most = REQUEST_BYTES_MAX + 1;
-        let mut limited = (&mut self.requests).take(most as u64);
+        line.shrink_to(REQUEST_BYTES_MAX);
+        let read = self.read_to(REQUEST_BYTES_MAX, line).await?;
+        if read == Line::TooLong && line.starts_with(CONFIG_REQUEST.as_bytes()) {
+            return self.read_to(CONFIG_REQUEST_BYTES_MAX, line).await;
+        }
+        Ok(read)
+    }
+
+    /// Goes on with the line to at most so many bytes and its newline.
+    async fn read_to(&mut self, most: usize, line: &mut Vec<u8>) -> io::Result<Line> {
+        let rest = most + 1 - line.len();
+        let mut limited = (&mut self.requests).take(rest as u64);
         limited.read_until(b'\n', line).await?;
         Ok(match line.last() {
             None => Line::End,
             Some(b'\n') => Line::Whole,
-            Some(_) if line.len() == most => Line::TooLong,
+            Some(_) if line.len() > most => Line::TooLong,
             Some(_) => Line::Whole,
         })
     }
 
     async fn answer(&mut self, line: &[u8]) -> io::Result<()> {
         match serde_json::from_slice(line) {
-            Ok(request) => self.ask(request).await,
+            Ok(Request::AffinityWatch(filter)) => self.watch(filter).await,
+            Ok(request) => match Question::of(request) {
+                Ok(question) => self.ask_of_config(question).await,
+                Err(request) => self.ask(request).await,
+            },
             Err(error) => self.say(&unreadable(&error)).await,
         }
     }
@@ -90,11 +116,22 @@ impl Conversation {
         let sent = self.commands.send_within(limits::COMMAND_WAIT, command);
         match sent.await {
             Ok(()) => self.pass_on(answers).await,
-            Err(refused) => {
-                let hint = "`tetherctl status` says how the forwarder does";
-                self.say(&failure(refused.to_string(), hint)).await
-            }
+            Err(refused) => self.say(&not_taken(refused)).await,
         }
+    }
+
+    /// Questions about the configuration are answered one after another.
+    async fn ask_of_config(&mut self, question: Question) -> io::Result<()> {
+        let (reply, answer) = oneshot::channel();
+        let asked = Asked {
+            uid: self.uid,
+            question,
+            reply,
+        };
+        // Err: the daemon stops, and so says the missing answer.
+        let _ = self.questions.send(asked).await;
+        let answer = answer.await.unwrap_or_else(|_| cut_off());
+        self.say(&answer).await
     }
 
     /// Writes the lines of an answer, as many at once as there are.
@@ -114,13 +151,13 @@ impl Conversation {
         }
     }
 
-    async fn say(&mut self, response: &Response) -> io::Result<()> {
+    pub(super) async fn say(&mut self, response: &Response) -> io::Result<()> {
         let mut line = Vec::new();
         push_line(&mut line, response)?;
         self.write(&line).await
     }
 
-    async fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    pub(super) async fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let written = timeout(limits::WRITE_WAIT, self.answers.write_all(lines)).await;
         written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -145,9 +182,19 @@ fn push_waiting(lines: &mut Vec<u8>, answers: &mut mpsc::Receiver<Response>) -> 
     Ok(false)
 }
 
-fn too_long() -> Response {
-    let message = format!("a request of more than {REQUEST_BYTES_MAX} bytes");
-    failure(message, "send one JSON document per line")
+/// The control thread has not taken the question.
+pub(super) fn not_taken(refused: Refused) -> Response {
+    let hint = "`tetherctl status` says how the forwarder does";
+    failure(refused.to_string(), hint)
+}
+
+fn too_long(line: &[u8]) -> Response {
+    let most = line.len() - 1;
+    let message = format!("a request of more than {most} bytes");
+    failure(
+        message,
+        "send one JSON document per line; only those that begin with the verb of a configuration may be longer",
+    )
 }
 
 fn unreadable(error: &serde_json::Error) -> Response {
@@ -157,7 +204,7 @@ fn unreadable(error: &serde_json::Error) -> Response {
     )
 }
 
-fn cut_off() -> Response {
+pub(super) fn cut_off() -> Response {
     failure(
         "the daemon stopped before the answer was whole",
         "ask again once it runs",

@@ -1,32 +1,39 @@
 //! The listener for servers: its socket, its TLS, its limits.
 
-use super::{Proof, Signals};
+use super::{Credentials, Proof, Signals, tls};
 use crate::{
-    config::{Auth, SignalListener, Tls},
+    config::{Auth, SignalListener},
     server::{
-        accept::{self, Connection},
+        accept,
         commands::Commands,
         error::{self, StartError},
-        limits, stopped,
+        limits,
+        preface::Awaited,
+        stopped,
     },
 };
 use std::{
     future::Future,
+    io,
     net::{SocketAddr, TcpListener},
-    path::Path,
 };
 use tether_api::{FILE_DESCRIPTOR_SET, v1::affinity_server::AffinityServer};
-use tokio::sync::watch;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig, server::Router};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::transport::{
+    Server,
+    server::{Connected, Router},
+};
 use tonic_reflection::server::Builder;
 
 /// A bound listener, not yet served.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: TcpListener,
-    server: Server,
-    proof: Proof,
+    credentials: Option<Credentials>,
 }
 
 impl Listener {
@@ -35,14 +42,13 @@ impl Listener {
     /// # Errors
     /// The address cannot be bound, or a file is not what it should be.
     pub(crate) fn bind(config: &SignalListener) -> Result<Self, StartError> {
-        let (proof, server) = match &config.auth {
-            Auth::Address => (Proof::Address, Server::builder()),
-            Auth::Mtls(tls) => (Proof::Certificate, with_tls(tls)?),
+        let credentials = match &config.auth {
+            Auth::Address => None,
+            Auth::Mtls(files) => Some(Credentials::new(tls::read_files(files)?)),
         };
         Ok(Self {
             socket: error::bind("control.signal", config.address)?,
-            server: with_limits(server),
-            proof,
+            credentials,
         })
     }
 
@@ -51,29 +57,53 @@ impl Listener {
         self.socket.local_addr().ok()
     }
 
+    /// The certificates, to be replaced while it is at work; none where servers are known by their
+    /// address.
+    pub(crate) fn credentials(&self) -> Option<Credentials> {
+        self.credentials.clone()
+    }
+
     /// The listener at work, until `stop`. To be called within the runtime.
     ///
     /// # Errors
     /// The runtime does not take the socket, or the reflection service cannot be built.
     pub(crate) fn serve(
-        mut self,
+        self,
         commands: Commands,
         stop: watch::Receiver<bool>,
     ) -> Result<impl Future<Output = Result<(), tonic::transport::Error>>, StartError> {
         let address = self.address();
         let failed = |what: &dyn std::fmt::Display| StartError::listen(address, what);
+        let proof = self.proof();
         let connections = accept::connections(self.socket, limits::SIGNAL_CONNECTIONS)
             .map_err(|error| failed(&error))?;
-        let signals = Signals::new(commands, self.proof, stop.clone());
-        let router = self.server.add_service(limited(signals));
+        let signals = Signals::new(commands, proof, stop.clone());
+        let router = with_limits(Server::builder()).add_service(limited(signals));
         let router = with_reflection(router).map_err(|error| failed(&error))?;
-        Ok(serve(router, connections, stop))
+        Ok(async move {
+            match self.credentials {
+                None => {
+                    let begun = connections.map(|it| it.map(Awaited::new));
+                    serve(router, begun, stop).await
+                }
+                Some(credentials) => {
+                    serve(router, tls::secured(connections, credentials), stop).await
+                }
+            }
+        })
+    }
+
+    fn proof(&self) -> Proof {
+        match self.credentials {
+            None => Proof::Address,
+            Some(_) => Proof::Certificate,
+        }
     }
 }
 
-async fn serve(
+async fn serve<S: Connected + AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     router: Router,
-    connections: ReceiverStream<std::io::Result<Connection>>,
+    connections: impl Stream<Item = io::Result<S>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
     let stopped = async move { stopped(&mut stop).await };
@@ -103,26 +133,4 @@ fn with_reflection(router: Router) -> Result<Router, tonic_reflection::server::E
 
 fn reflection() -> Builder<'static> {
     Builder::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-}
-
-/// A server that only clients with a certificate of the authority get a word with.
-fn with_tls(tls: &Tls) -> Result<Server, StartError> {
-    // Err: there is a provider already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let identity = Identity::from_pem(pem("certificate", &tls.certificate)?, pem("key", &tls.key)?);
-    let config = ServerTlsConfig::new()
-        .identity(identity)
-        .client_ca_root(Certificate::from_pem(pem("client_ca", &tls.client_ca)?))
-        .timeout(limits::HANDSHAKE);
-    Server::builder()
-        .tls_config(config)
-        .map_err(|error| StartError::tls(&error))
-}
-
-fn pem(key: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
-    std::fs::read(path).map_err(|error| StartError::TlsFile {
-        key,
-        path: path.to_owned(),
-        error,
-    })
 }

@@ -11,10 +11,11 @@
 use super::{read, reply};
 use crate::{
     command::{Command, Outcomes},
+    journal::NotRecorded,
     server::{commands::Commands, limits, stopped},
     signal::Identity,
 };
-use std::pin::Pin;
+use std::{pin::Pin, time::Instant};
 use tether_api::{
     BATCH_SIGNALS_MAX,
     v1::{self, OutcomeBatch, SignalBatch},
@@ -39,7 +40,7 @@ struct Pending {
     sequence: u64,
     sent: Vec<v1::Signal>,
     wrong: Vec<(usize, read::Wrong)>,
-    reply: oneshot::Receiver<Outcomes>,
+    reply: oneshot::Receiver<Result<Outcomes, NotRecorded>>,
 }
 
 type Decisions = mpsc::Sender<Result<Pending, Status>>;
@@ -88,6 +89,16 @@ impl Session {
         }
     }
 
+    /// Tells who has come, and which life of its process that is.
+    async fn introduce(&self, batch: &SignalBatch) -> Result<(), Status> {
+        let begun = Command::SessionBegun {
+            identity: self.identity.clone(),
+            backend: batch.backend.clone(),
+            boot_id: batch.boot_id,
+        };
+        self.commands.send(begun).await.map_err(super::status)
+    }
+
     async fn submit(&self, batch: SignalBatch) -> Result<Pending, Status> {
         let count = batch.signals.len();
         if count > BATCH_SIGNALS_MAX {
@@ -95,12 +106,16 @@ impl Session {
                 "a batch of {count} signals: send at most {BATCH_SIGNALS_MAX} in one"
             )));
         }
+        if count == 0 && batch.boot_id != 0 {
+            self.introduce(&batch).await?;
+        }
         let signals = read::batch(&batch, self.id);
         let wrong = read::wrong(&signals);
         let (reply, receiver) = oneshot::channel();
         let command = Command::Signals {
             identity: self.identity.clone(),
             signals,
+            queued: Instant::now(),
             reply,
         };
         self.commands.send(command).await.map_err(super::status)?;
@@ -119,7 +134,8 @@ fn is_bound(batch: &SignalBatch) -> bool {
 
 impl Pending {
     async fn answer(self) -> Result<OutcomeBatch, Status> {
-        let mut outcomes = self.reply.await.map_err(super::stopped)?;
+        let outcomes = self.reply.await.map_err(super::stopped)?;
+        let mut outcomes = outcomes.map_err(super::not_recorded)?;
         reply::explain(&mut outcomes.outcomes, self.wrong);
         Ok(reply::batch(self.sequence, &self.sent, outcomes))
     }

@@ -19,6 +19,9 @@ use super::{
     wait::{SOON, wait_for, wait_until},
 };
 
+/// Where a test may listen as systemd does; in the daemon's directory.
+pub const NOTIFY_SOCKET: &str = "notify.sock";
+
 /// Lines of the log that a failed test shows.
 const TAIL: usize = 60;
 
@@ -180,6 +183,7 @@ fn spawn(host: &Namespace, directory: &Path) -> Child {
         .arg(directory.join("tether.toml"))
         // EAL keeps its sockets there.
         .env("RUNTIME_DIRECTORY", directory)
+        .env("NOTIFY_SOCKET", directory.join(NOTIFY_SOCKET))
         .env("RUST_LOG", "debug")
         .stdout(log.try_clone().unwrap())
         .stderr(log)

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use super::vip::{VIPS, Vip};
+use super::vip::{Family, VIPS, Vip};
 use tether_api::operator::Protocol;
 
 /// How DPDK reaches the veth.
@@ -21,9 +21,12 @@ pub struct Setup {
     driver: Driver,
     scheduler: &'static str,
     service: String,
+    forward: &'static str,
+    far: Option<Family>,
     affinity: String,
     health: bool,
     limits: String,
+    state: bool,
 }
 
 impl Setup {
@@ -36,9 +39,20 @@ impl Setup {
             driver: Driver::AfPacket,
             scheduler: "maglev",
             service: String::new(),
+            forward: "dsr",
+            far: None,
             affinity: String::new(),
             health: false,
             limits: String::new(),
+            state: false,
+        }
+    }
+
+    /// With a journal.
+    pub fn state(self) -> Self {
+        Self {
+            state: true,
+            ..self
         }
     }
 
@@ -75,6 +89,19 @@ impl Setup {
         self
     }
 
+    /// How packets reach the servers, for every service.
+    pub fn forward(self, forward: &'static str) -> Self {
+        Self { forward, ..self }
+    }
+
+    /// The servers are backends by their addresses of this family, whatever that of the VIP is.
+    pub fn backends_of(self, family: Family) -> Self {
+        Self {
+            far: Some(family),
+            ..self
+        }
+    }
+
     /// A line of `[service.affinity]`, for every service.
     pub fn affinity(mut self, line: &str) -> Self {
         writeln!(self.affinity, "{line}").unwrap();
@@ -100,6 +127,11 @@ impl Setup {
         let directory = directory.display();
         let cores: Vec<_> = (0..self.workers).collect();
         let (device, vdev) = self.device();
+        let state = if self.state {
+            format!("state = \"{directory}/state\"")
+        } else {
+            String::new()
+        };
         let mut text = format!(
             r#"[dpdk]
 args = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix=tether", "--vdev={vdev}"]
@@ -118,6 +150,8 @@ signal = "10.8.0.2:7470"
 auth = "address"
 operator = "{directory}/operator.sock"
 metrics = "10.8.0.2:9470"
+audit = "{directory}/audit.log"
+{state}
 
 [limits]
 {}"#,
@@ -154,7 +188,7 @@ address = "{}"
 port = {}
 protocol = "{}"
 scheduler = "{}"
-forward = "dsr"
+forward = "{}"
 {}
 [service.affinity]
 {}"#,
@@ -163,6 +197,7 @@ forward = "dsr"
             vip.address.port(),
             vip.protocol_name(),
             self.scheduler,
+            self.forward,
             self.service,
             self.affinity,
         );
@@ -174,7 +209,7 @@ forward = "dsr"
         for number in 1..=self.servers {
             let backend = format!(
                 "\n[[service.backend]]\nname = \"server-{number}\"\naddress = \"{}\"\nsignal_from = [\"10.8.0.{}\"]\n",
-                vip.backend_address(number),
+                self.far.unwrap_or(vip.family()).server_address(number),
                 10 + number,
             );
             text.push_str(&backend);

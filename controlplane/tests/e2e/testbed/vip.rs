@@ -13,6 +13,32 @@ pub struct Vip {
     pub address: SocketAddr,
 }
 
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// As in 4in6.
+    pub fn digit(self) -> char {
+        match self {
+            Self::V4 => '4',
+            Self::V6 => '6',
+        }
+    }
+
+    /// The address of server `number`, 1 or more.
+    pub fn server_address(self, number: usize) -> String {
+        let host = 10 + number;
+        match self {
+            Self::V4 => format!("10.9.0.{host}"),
+            Self::V6 => format!("fd00:9::{host}"),
+        }
+    }
+}
+
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100));
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 0x100));
 
@@ -48,12 +74,11 @@ impl Vip {
         }
     }
 
-    /// The address of server `number`, 1 or more, of this VIP's family.
-    pub fn backend_address(&self, number: usize) -> String {
-        let host = 10 + number;
+    /// The family of its address.
+    pub fn family(&self) -> Family {
         match self.address {
-            SocketAddr::V4(_) => format!("10.9.0.{host}"),
-            SocketAddr::V6(_) => format!("fd00:9::{host}"),
+            SocketAddr::V4(_) => Family::V4,
+            SocketAddr::V6(_) => Family::V6,
         }
     }
 }

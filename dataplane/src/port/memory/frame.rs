@@ -11,6 +11,9 @@ use crate::port::Frame;
 /// (`RTE_MBUF_DEFAULT_DATAROOM`).
 pub const FRAME_LEN_MAX: usize = 2048;
 
+/// Bytes free before a fresh frame, as DPDK has them (`RTE_PKTMBUF_HEADROOM`).
+const HEADROOM: usize = 128;
+
 /// Buffers that are not in use.
 pub(crate) struct Pool {
     free: ArrayQueue<Box<[u8]>>,
@@ -20,6 +23,8 @@ pub(crate) struct Pool {
 pub struct MemoryFrame {
     /// Empty only while it is dropped.
     buffer: Box<[u8]>,
+    /// Where the frame begins in its buffer.
+    start: usize,
     len: usize,
     is_contiguous: bool,
     pool: Arc<Pool>,
@@ -29,7 +34,10 @@ impl Pool {
     /// A pool of so many buffers, at least 1.
     pub(crate) fn new(frames: usize) -> Self {
         let free = ArrayQueue::new(frames.max(1));
-        while free.push(vec![0; FRAME_LEN_MAX].into_boxed_slice()).is_ok() {}
+        while free
+            .push(vec![0; HEADROOM + FRAME_LEN_MAX].into_boxed_slice())
+            .is_ok()
+        {}
         Self { free }
     }
 
@@ -55,6 +63,7 @@ impl MemoryFrame {
         let buffer = pool.free.pop()?;
         Some(Self {
             buffer,
+            start: HEADROOM,
             len: 0,
             is_contiguous: true,
             pool: Arc::clone(pool),
@@ -64,9 +73,18 @@ impl MemoryFrame {
     /// A frame with these bytes, if the pool has a buffer and they have room in it.
     pub(crate) fn copied(pool: &Arc<Pool>, bytes: &[u8]) -> Option<Self> {
         let mut frame = Self::new(pool)?;
-        frame.buffer.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let room = frame.buffer.get_mut(HEADROOM..HEADROOM + bytes.len())?;
+        room.copy_from_slice(bytes);
         frame.len = bytes.len();
         Some(frame)
+    }
+
+    /// The same at the very front of its buffer: nothing can be prepended.
+    pub(crate) fn at_the_front(mut self) -> Self {
+        let end = self.start + self.len;
+        self.buffer.copy_within(self.start..end, 0);
+        self.start = 0;
+        self
     }
 
     /// The same as the first segment of a longer frame.
@@ -78,11 +96,11 @@ impl MemoryFrame {
 
 impl Frame for MemoryFrame {
     fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.len]
+        &self.buffer[self.start..self.start + self.len]
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[..self.len]
+        &mut self.buffer[self.start..self.start + self.len]
     }
 
     fn is_contiguous(&self) -> bool {
@@ -90,13 +108,22 @@ impl Frame for MemoryFrame {
     }
 
     fn resize(&mut self, len: usize) -> bool {
-        if !self.is_contiguous || len > self.buffer.len() {
+        if !self.is_contiguous || self.start + len > self.buffer.len() {
             return false;
         }
-        if let Some(grown) = self.buffer.get_mut(self.len..len) {
+        if let Some(grown) = self.buffer.get_mut(self.start + self.len..self.start + len) {
             grown.fill(0);
         }
         self.len = len;
+        true
+    }
+
+    fn prepend(&mut self, count: usize) -> bool {
+        let Some(start) = self.start.checked_sub(count) else {
+            return false;
+        };
+        self.start = start;
+        self.len += count;
         true
     }
 }
@@ -134,5 +161,15 @@ mod tests {
         let mut frame = frame(b"abcd");
         assert!(frame.resize(FRAME_LEN_MAX) && !frame.resize(FRAME_LEN_MAX + 1));
         assert_eq!(frame.bytes().len(), FRAME_LEN_MAX);
+    }
+
+    #[test]
+    fn a_frame_grows_at_its_front_as_far_as_there_is_room() {
+        let mut frame = frame(b"abcd");
+        assert!(frame.prepend(2) && !frame.prepend(HEADROOM - 1));
+        assert_eq!(&frame.bytes()[2..], b"abcd");
+        assert!(frame.prepend(HEADROOM - 2) && !frame.prepend(1));
+        assert_eq!(&frame.bytes()[HEADROOM..], b"abcd");
+        assert_eq!(frame.at_the_front().bytes().len(), HEADROOM + 4);
     }
 }

@@ -1,24 +1,27 @@
-//! SIGHUP. It goes to the whole process: every edge of this test binary reads its file again.
+//! A file that is read again.
 
-use crate::bench::{BACKEND, BY_ADDRESS, Edge, text};
-use rustix::process::{Signal, getpid, kill_process};
+use crate::{
+    bench::{BACKEND, BY_ADDRESS, Edge, text},
+    hang_up,
+};
 use std::sync::mpsc;
-use tether_controlplane::command::Command;
+use tether_controlplane::command::{Command, Reloaded};
 
 #[test]
 fn l2_a_file_without_errors_is_applied_and_one_with_errors_is_not() {
     let (seen, reloads) = mpsc::channel();
     let edge = Edge::start(move |command| {
-        if let Command::Reload(config) = command {
+        if let Command::Reload { config, reply } = command {
             // Err: the test has what it waited for.
             let _ = seen.send(config.services[0].backends[0].weight);
+            reply.send(Ok(Reloaded::default())).unwrap();
         }
     });
     let socket = edge.socket.display().to_string();
     let weight = |weight: &str| {
         let rest = format!("{BACKEND}\nweight = {weight}");
         std::fs::write(&edge.file, text(&socket, BY_ADDRESS, &rest)).unwrap();
-        kill_process(getpid(), Signal::HUP).unwrap();
+        hang_up();
     };
     weight("\"heavy\"");
     weight("7");
