@@ -21,7 +21,7 @@ use crate::{
     config::{self, Config},
 };
 use crossbeam_channel::Sender;
-use dpdk::{Eal, Mbuf, Mempool, MempoolConfig, Port, PortConfig, Queue};
+use dpdk::{Eal, Mbuf, Mempool, MempoolConfig, Port, PortConfig, Queue, UnconfiguredPort};
 use std::{
     io,
     thread::{self, JoinHandle},
@@ -163,7 +163,7 @@ fn open_port(
         tx_descriptors: DESCRIPTORS,
         // Neighbour solicitations go to multicast addresses (RFC 4861, section 7.2.1).
         promiscuous: true,
-        mtu: port.mtu,
+        mtu: settable_mtu(&found, port.mtu),
         ..PortConfig::new(&pools)
     };
     let (port, queues) = found.configure(&settings)?;
@@ -197,11 +197,29 @@ fn buffers(queues: u16) -> u32 {
     EACH * u32::from(queues)
 }
 
-/// Bytes of a buffer: a whole frame of this MTU, with a tag and room for a tunnel's header.
+/// The MTU that the device can be told; what it cannot be told is left to the operator.
+fn settable_mtu(port: &UnconfiguredPort, wanted: Option<u16>) -> Option<u16> {
+    let wanted = wanted?;
+    if wanted <= port.max_mtu() {
+        return Some(wanted);
+    }
+    log::warn!(
+        "port {}: {} cannot be told an MTU of {wanted}: see that its interface has it (`ip link set mtu`)",
+        port.name(),
+        port.driver_name()
+    );
+    None
+}
+
+/// Bytes of a buffer: a whole frame of this MTU with two tags and its check sequence, in whole KiB as drivers'
+/// rings have them, after the headroom that tunnels' headers take.
 fn data_room(mtu: Option<u16>) -> u16 {
-    const AROUND: u16 = Mbuf::HEADROOM as u16 + 18;
-    let needed = mtu.map_or(0, |mtu| mtu.saturating_add(AROUND));
-    needed.max(MempoolConfig::DATA_ROOM)
+    #[expect(clippy::cast_possible_truncation, reason = "it is 128")]
+    const HEADROOM: u16 = Mbuf::HEADROOM as u16;
+    const AROUND: u16 = 14 + 8 + 4;
+    let frame = mtu.map_or(0, |mtu| mtu.saturating_add(AROUND).div_ceil(1024));
+    let room = frame.saturating_mul(1024).saturating_add(HEADROOM);
+    room.max(MempoolConfig::DATA_ROOM)
 }
 
 impl Hand {

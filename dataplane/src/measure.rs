@@ -30,6 +30,11 @@ pub fn step<P: Port>(worker: &mut Worker<P>, now: clock::Millis, cycles: &mut St
     worker.step_by(|| now, cycles)
 }
 
+/// Reports that the worker holds nothing, as the end of a step does, without taking packets.
+pub fn rest<P: Port>(worker: &mut Worker<P>) {
+    worker.report_quiescent();
+}
+
 /// Bytes of the flow tables of a worker that was asked for room for so many flows: IPv4, IPv6.
 #[must_use]
 pub fn flow_table_bytes(flows: usize) -> (usize, usize) {

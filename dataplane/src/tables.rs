@@ -9,12 +9,13 @@ pub mod clients;
 pub mod id;
 pub mod neighbour;
 pub mod prefix;
+mod reach;
 pub mod service;
 mod station;
 pub mod tunnel;
 
 pub use station::PortSpec;
-pub(crate) use station::{PortStation, Route, Stations, same_subnet};
+pub(crate) use station::{PortStation, Stations, same_subnet};
 
 use crate::{
     hash::HashKeys,
@@ -22,14 +23,15 @@ use crate::{
     limits,
     schedule::{Candidate, Slots},
 };
-use backend::{Backend, BackendSpec, Way};
+use backend::{Backend, BackendSpec};
 use clients::{ClientLists, Clients};
 use id::{BackendId, PortId, ServiceId, TunnelId};
 use neighbour::{NeighbourView, Neighbours};
 use prefix::Prefix;
-use service::{Forward, Service, ServiceSpec, Services};
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
-use tunnel::{Tunnel, TunnelSpec};
+use reach::{Reached, reach_all};
+use service::{Service, ServiceSpec, Services};
+use std::{net::IpAddr, sync::Arc};
+use tunnel::Tunnel;
 
 /// Everything that workers need to know, as the control plane describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,7 +100,7 @@ impl Tables {
         let vips = vips.filter_map(|it| Prefix::new(it.address, it.prefix_length));
         let mut neighbours = Neighbours::default();
         let mut stations = Stations::new(&spec.ports, vips, &mut neighbours);
-        let (backends, tunnels) = place_backends(spec, &stations, &mut neighbours)?;
+        let Reached { backends, tunnels } = reach_all(spec, &stations, &mut neighbours)?;
         if let Some(before) = before {
             neighbours.inherit(&before.neighbours);
             stations.succeed(&before.stations);
@@ -166,64 +168,6 @@ fn check_ports(spec: &TablesSpec, before: Option<&Tables>) -> Result<(), TablesE
         Some(before) if before != now => Err(TablesError::PortsChanged { before, now }),
         _ => Ok(()),
     }
-}
-
-/// The backends by their places, and the tunnels that they have.
-type Placed = (Box<[Option<Backend>]>, Vec<Tunnel>);
-
-fn place_backends(
-    spec: &TablesSpec,
-    stations: &Stations,
-    neighbours: &mut Neighbours,
-) -> Result<Placed, TablesError> {
-    let services: BTreeMap<ServiceId, &ServiceSpec> =
-        spec.services.iter().map(|it| (it.id, it)).collect();
-    let places = spec.backends.iter().map(|it| it.id.index() + 1).max();
-    let mut list = vec![None; places.unwrap_or(0)];
-    let mut tunnels = Vec::new();
-    for backend in &spec.backends {
-        let service = services.get(&backend.service);
-        let placed = match service.map_or(Forward::Dsr, |it| it.forward) {
-            Forward::Dsr => stations
-                .link_to(backend.address)
-                .map(|it| (it, Way::Direct)),
-            Forward::Tunnel(tunnel) => service
-                .and_then(|it| dig(&tunnel, backend.address, it.address, stations))
-                .map(|(route, tunnel)| {
-                    tunnels.push(tunnel);
-                    let place = u16::try_from(tunnels.len() - 1).unwrap_or(u16::MAX);
-                    (route, Way::Tunnel(TunnelId(place)))
-                }),
-        };
-        let Some((Route { port, next_hop }, way)) = placed else {
-            return Err(TablesError::NoRoute {
-                name: backend.name.clone(),
-                address: backend.address,
-            });
-        };
-        list[backend.id.index()] = Some(Backend {
-            service: backend.service,
-            neighbour: neighbours.intern(next_hop, port),
-            port,
-            state: backend.state,
-            way,
-        });
-    }
-    Ok((list.into_boxed_slice(), tunnels))
-}
-
-/// The tunnel to a backend from the port that reaches it.
-fn dig(
-    spec: &TunnelSpec,
-    backend: IpAddr,
-    vip: IpAddr,
-    stations: &Stations,
-) -> Option<(Route, Tunnel)> {
-    let route = stations.route_to(backend)?;
-    let station = stations.get(route.port);
-    let own = station.address_towards(route.next_hop)?;
-    let tunnel = Tunnel::new(spec, &station.spec, own, backend, vip)?;
-    Some((route, tunnel))
 }
 
 /// The service's slots: those from before where they were made of the same.

@@ -149,6 +149,11 @@ impl<P: Port> Worker<P> {
         self.step_by(|| now, &mut Unwatched)
     }
 
+    /// The end of a step by itself.
+    pub(crate) fn report_quiescent(&mut self) {
+        self.reader.quiescent();
+    }
+
     /// A step that reads the clock after each burst was received: a packet that arrives at a
     /// deadline is never judged by an instant before it (contract rule T5).
     pub(crate) fn step_by(&mut self, clock: impl Fn() -> Millis, probe: &mut impl Probe) -> bool {

@@ -14,11 +14,12 @@ check_unsafe() {
     return 1
 }
 
-# test_workspace: all but the end-to-end tests, which need root and the machine for themselves.
+# test_workspace: all but the end-to-end tests, which need root and the machine for themselves, and
+# those that ask scapy, a stage of their own.
 test_workspace() {
     local integration
     mapfile -t integration < <(cargo metadata --no-deps --format-version 1 | jq -r '
-        [.packages[].targets[] | select(.kind == ["test"]).name] | unique - ["e2e"] | .[] | "--test=" + .')
+        [.packages[].targets[] | select(.kind == ["test"]).name] | unique - ["e2e", "scapy"] | .[] | "--test=" + .')
     cargo test --workspace --lib --bins --examples "${integration[@]}" --no-fail-fast
 }
 
@@ -39,7 +40,7 @@ test_with_miri() {
 test_end_to_end() {
     local runner="CARGO_TARGET_$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER"
     ((EUID == 0)) || export "$runner=sudo -E"
-    cargo test --workspace --test e2e -- --test-threads=1
+    cargo test --workspace --test e2e -- --test-threads=1 --show-output
 }
 
 # check_demo DRIVER: every step is there and was right, and nothing is left.

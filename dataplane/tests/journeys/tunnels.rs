@@ -176,6 +176,42 @@ fn flows_are_told_apart_and_each_keeps_its_port() {
 }
 
 #[test]
+fn flows_with_ip_options_are_told_apart_too() {
+    let mut world = World::of(through(GUE), USUAL);
+    let flow = |port: u16| from_to(&format!("{CLIENT}:{port}"), WEB4);
+    let ports = (1..50).map(|port| source_port(&mut world, &flow(port).with_options()));
+    let different: std::collections::BTreeSet<_> = ports.collect();
+    assert!(different.len() > 40, "{different:?}");
+}
+
+#[test]
+fn a_syn_that_offers_little_is_left_as_it_is() {
+    let spec = TunnelSpec {
+        mss_clamp: Some(1000),
+        ..IPIP
+    };
+    let mut world = World::of(through(spec), USUAL);
+    let flow = from_to(&format!("{CLIENT}:1"), WEB4);
+    let offering = |mss: u16, syn: bool| {
+        flow.tcp(|header| {
+            header.syn = syn;
+            header.ack = !syn;
+            let options = [etherparse::TcpOptionElement::MaximumSegmentSize(mss)];
+            header.set_options(&options).unwrap();
+        })
+    };
+    for frame in [
+        flow.syn(),
+        offering(999, true),
+        offering(1000, true),
+        offering(1460, false),
+    ] {
+        assert_eq!(receiver(&mut world, &frame), Some(B1));
+    }
+    assert_eq!(receiver(&mut world, &offering(1001, true)), None);
+}
+
+#[test]
 fn all_fragments_of_a_packet_have_one_port() {
     let mut world = World::of(through(GUE), USUAL);
     let frames = parts(from_to(&format!("{CLIENT}:1"), DNS4), 9, 32);
@@ -187,7 +223,8 @@ fn all_fragments_of_a_packet_have_one_port() {
 #[test]
 fn source_addresses_are_of_the_prefix_and_of_the_flow() {
     let spec = TunnelSpec {
-        source_v4: Some(("10.99.0.0".parse().unwrap(), 16)),
+        // Bits beyond the prefix do not matter.
+        source_v4: Some(("10.99.255.255".parse().unwrap(), 16)),
         ..IPIP
     };
     let mut world = World::of(through(spec), USUAL);
@@ -211,8 +248,8 @@ fn every_dscp_and_ecn_is_carried() {
     let flow = from_to(&format!("[{CLIENT6}]:1"), WEB6);
     let frame = flow.syn();
     for class in 0..=255_u8 {
-        let word = [0x60 | class >> 4, class << 4];
-        let frame = patched(frame.clone(), 14, &word);
+        let start = [0x60 | class >> 4, class << 4];
+        let frame = patched(frame.clone(), 14, &start);
         let left = world.send(&frame);
         let [left] = left.as_slice() else {
             panic!("{left:?}")
@@ -279,7 +316,7 @@ fn nobody_is_told_about_errors_and_later_fragments() {
     let error = error4(3, 4, from_to(&format!("{CLIENT}:1"), WEB4), 40);
     assert!(world.send(&error).is_empty());
     let fragments = parts(from_to(&format!("{CLIENT}:1"), DNS4), 9, 32);
-    // The first is told about, and then knows that it went nowhere.
+    // Of a packet in fragments, the first is told about.
     assert_eq!(world.send(&fragments[0]).len(), 1);
     assert!(world.send(&fragments[1]).is_empty());
     let counts = world.counts(0);
@@ -317,6 +354,38 @@ fn a_backend_off_the_link_is_reached_by_the_gateway() {
         .iter()
         .find(|it| it.frame[..6] == mac_at("10.0.0.2".parse().unwrap()).0);
     assert!(near.is_some(), "{left:?}");
+}
+
+#[test]
+fn a_gateway_is_of_the_family_of_the_tunnel() {
+    let mut spec = far();
+    let router6: IpAddr = "fd00::fe".parse().unwrap();
+    spec.ports[INSIDE_PORT].gateways.push(router6);
+    spec.ports[INSIDE_PORT].neighbours = vec![(router6, GATEWAY)];
+    spec.backends = vec![backend(1, WEB, "fd99::1")];
+    let mut world = World::settled(spec, USUAL);
+    let left = world.send(&from_to(&format!("{CLIENT}:1"), WEB4).syn());
+    assert_eq!(
+        left[0].frame[..14],
+        [&GATEWAY.0, &INSIDE.0, &[0x86, 0xdd][..]].concat()
+    );
+    let source: [u8; 16] = left[0].frame[22..38].try_into().unwrap();
+    assert_eq!(std::net::Ipv6Addr::from(source), crate::world::INSIDE6);
+}
+
+#[test]
+fn a_service_changes_its_way_under_live_flows() {
+    let mut world = World::of(usual(), USUAL);
+    let flow = from_to(&format!("{CLIENT}:1"), WEB4);
+    assert_eq!(world.receiver(&flow.syn()), Some(B1));
+    let given = world.spec.ports.clone();
+    world.spec = through(IPIP);
+    world.spec.ports = given;
+    world.publish_tables();
+    assert_eq!(receiver(&mut world, &flow.ack()), Some(B1));
+    world.spec.services = usual().services;
+    world.publish_tables();
+    assert_eq!(world.receiver(&flow.ack()), Some(B1));
 }
 
 #[test]

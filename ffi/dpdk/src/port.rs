@@ -61,6 +61,7 @@ struct Device {
     mac: [u8; 6],
     socket: Option<u32>,
     max_queues: u16,
+    max_mtu: u16,
     rx_offloads: u64,
     tx_offloads: u64,
     rss_functions: u64,
@@ -190,6 +191,13 @@ impl UnconfiguredPort {
         self.device.max_queues
     }
 
+    /// The largest MTU that it can be configured with. Some drivers of kernel interfaces (`net_af_packet`)
+    /// say 1500 and carry what the interface does.
+    #[must_use]
+    pub fn max_mtu(&self) -> u16 {
+        self.device.max_mtu
+    }
+
     /// NUMA node of the device, for its pools; `None` if it has none.
     #[must_use]
     pub fn socket(&self) -> Option<u32> {
@@ -244,12 +252,26 @@ impl Device {
             driver: driver_name(&info),
             mac: mac.addr_bytes,
             socket: u32::try_from(socket).ok(),
+            max_mtu: max_mtu(&info),
             max_queues: info.max_rx_queues.min(info.max_tx_queues),
             rx_offloads: info.rx_offload_capa,
             tx_offloads: info.tx_offload_capa,
             rss_functions: info.flow_type_rss_offloads,
         })
     }
+}
+
+/// As `eth_dev_validate_mtu` of DPDK has it: the frame that the device takes, less what is around a packet.
+fn max_mtu(info: &rte_eth_dev_info) -> u16 {
+    let known = info.max_mtu != u16::MAX && info.max_rx_pktlen > u32::from(info.max_mtu);
+    let around = if known {
+        info.max_rx_pktlen - u32::from(info.max_mtu)
+    } else {
+        dpdk_sys::RTE_ETHER_HDR_LEN + dpdk_sys::RTE_ETHER_CRC_LEN
+    };
+    let of_frame = info.max_rx_pktlen.saturating_sub(around);
+    info.max_mtu
+        .min(u16::try_from(of_frame).unwrap_or(u16::MAX))
 }
 
 fn driver_name(info: &rte_eth_dev_info) -> String {

@@ -1,6 +1,7 @@
 //! What is to be measured.
 
 use clap::{Parser, ValueEnum};
+use dpdk::MempoolConfig;
 use std::net::IpAddr;
 use tether_dataplane::key::Protocol;
 
@@ -27,7 +28,7 @@ pub(crate) struct Arguments {
     /// A service, as PROTOCOL/ADDRESS:PORT; those not named are read off the first frames.
     #[arg(long = "service", value_parser = service)]
     pub(crate) services: Vec<Service>,
-    /// Flows that the flow table has room for.
+    /// Flows that each worker's flow table has room for.
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) flows: usize,
     /// Affinities: for sources in the frames first, then for made-up ones. In mode `affinity`, at
@@ -37,25 +38,50 @@ pub(crate) struct Arguments {
     /// Backends of each service.
     #[arg(long, default_value_t = 10)]
     pub(crate) backends: u16,
-    /// Signals that are applied each second while packets pass: as many starts as ends.
+    /// Signals that are applied each second while packets pass: starts of made-up sources, each of
+    /// which expires after a second, so that as many expire.
     #[arg(long, default_value_t = 0)]
     pub(crate) signals_per_second: u64,
+    /// Configurations that are applied each second, each with other weights for all backends.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) reloads_per_second: f64,
+    /// Every packet opens a flow: its source port counts on.
+    #[arg(long)]
+    pub(crate) flood: bool,
+    /// Cores of the workers, as in 0,1: one worker on each, with one queue on every port. Without it
+    /// one worker on any.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) cores: Vec<u16>,
     /// Seconds to measure.
     #[arg(long, default_value_t = 5.0)]
     pub(crate) seconds: f64,
     /// Seconds before that.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) warmup: f64,
-    /// Frames that the first port's pool holds; a `net_pcap` port that repeats its file needs as
+    /// Seconds after that, in which cycles are told apart by stage; 0: not at all.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) stage_seconds: f64,
+    /// Frames that each pool of the first port holds; a `net_pcap` port that repeats its file needs as
     /// many as the file has.
     #[arg(long, default_value_t = 300_000)]
     pub(crate) mbufs: u32,
-    /// Frames that are looked at for services and sources before the start.
-    #[arg(long, default_value_t = 200_000)]
-    pub(crate) survey: usize,
+    /// Bytes of a frame's buffer, as testpmd's --mbuf-size.
+    #[arg(long, default_value_t = MempoolConfig::DATA_ROOM)]
+    pub(crate) mbuf_size: u16,
+    /// Frames of each queue of the first port that are looked at for services and sources before the
+    /// start; by default as many as its pool holds.
+    #[arg(long)]
+    pub(crate) survey: Option<usize>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Arguments {
+    /// How many workers there are.
+    pub(crate) fn workers(&self) -> usize {
+        self.cores.len().max(1)
+    }
 }
 
 /// What clients address.
@@ -82,33 +108,9 @@ fn service(text: &str) -> Result<Service, String> {
     })
 }
 
-/// The words before `--` without the program's name, and the program's name with those after it.
-pub(crate) fn split(all: &[String]) -> (&[String], Vec<String>) {
-    let at = all.iter().position(|word| word == "--");
-    let (eal, own) = match at {
-        Some(at) => (&all[1..at], &all[at + 1..]),
-        None => (&all[..0], &all[1..]),
-    };
-    let name = all.first().cloned().unwrap_or_default();
-    let own = std::iter::once(name).chain(own.iter().cloned()).collect();
-    (eal, own)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn eal_words_come_before_the_dashes() {
-        let words: Vec<String> = ["bench", "-l", "0", "--", "--json"]
-            .map(String::from)
-            .to_vec();
-        let (eal, own) = split(&words);
-        assert_eq!(
-            (eal, own.as_slice()),
-            (&words[1..3], &["bench".to_owned(), "--json".to_owned()][..])
-        );
-    }
 
     #[test]
     fn services_are_written_as_in_the_manual() {

@@ -1,23 +1,35 @@
-//! `io` and `macswap`: what the ports themselves can do, by the worker's own port code.
+//! `io` and `macswap`: what the ports themselves can do, by the worker's own port code, on one core.
 
 use crate::{
     arguments::{Arguments, Mode},
-    ports::Lanes,
-    report::{Meter, Report},
+    ports::Ports,
+    report::Report,
 };
+use dpdk::{Eal, register_thread};
+use std::error::Error;
+use tether_benches::{cores, meter::Meter};
 use tether_dataplane::port::{Burst, Frame, Port};
 
 /// Sends what the first port receives out of the last one.
-pub(crate) fn measure(lanes: &mut Lanes, arguments: &Arguments) -> Report {
+pub(crate) fn measure(
+    eal: &Eal,
+    mut ports: Ports,
+    arguments: &Arguments,
+) -> Result<Report, Box<dyn Error>> {
+    if let Some(core) = arguments.cores.first() {
+        cores::pin(*core)?;
+    }
+    let _lcore = register_thread(eal)?;
+    let mut queues = ports.workers.swap_remove(0);
     let mut burst = Burst::new();
-    let last = lanes.queues.len() - 1;
+    let last = queues.len() - 1;
     let mut step = |received: &mut u64, sent: &mut u64| {
-        lanes.queues[0].receive(&mut burst);
+        queues[0].receive(&mut burst);
         let count = burst.len();
         if arguments.mode == Mode::Macswap {
             burst.iter_mut().for_each(swap);
         }
-        lanes.queues[last].transmit(&mut burst);
+        queues[last].transmit(&mut burst);
         *received += count as u64;
         *sent += (count - burst.len()) as u64;
         burst.clear();
@@ -27,7 +39,7 @@ pub(crate) fn measure(lanes: &mut Lanes, arguments: &Arguments) -> Report {
     (received, sent) = (0, 0);
     let meter = Meter::run(arguments.seconds, || step(&mut received, &mut sent));
     let fates = [("forwarded", sent), ("transmit_full", received - sent)];
-    Report::new(&meter, received, &fates)
+    Ok(Report::new(&[meter], received, fates.into_iter()))
 }
 
 fn swap<F: Frame>(frame: &mut F) {

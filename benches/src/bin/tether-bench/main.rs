@@ -6,14 +6,21 @@
 
 mod arguments;
 mod baseline;
+mod churn;
+mod crew;
+mod fill;
+mod flood;
 mod forwarder;
 mod ports;
 mod report;
 mod survey;
+mod tables;
 
 use arguments::{Arguments, Mode};
 use clap::Parser;
+use dpdk::Eal;
 use std::{error::Error, process::ExitCode};
+use tether_benches::{command_line, cores};
 
 #[expect(
     clippy::print_stderr,
@@ -31,12 +38,15 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let all: Vec<String> = std::env::args().collect();
-    let (eal, own) = arguments::split(&all);
+    let (eal, own) = command_line::split(&all);
     let arguments = Arguments::parse_from(own);
-    let (_eal, mut lanes) = ports::open(eal, &arguments)?;
+    // EAL's own threads too.
+    cores::keep_off(&arguments.cores)?;
+    let eal = Eal::init(eal)?;
+    let ports = ports::open(&eal, &arguments)?;
     let report = match arguments.mode {
-        Mode::Io | Mode::Macswap => baseline::measure(&mut lanes, &arguments),
-        Mode::Balance | Mode::Affinity => forwarder::measure(lanes, &arguments)?,
+        Mode::Io | Mode::Macswap => baseline::measure(&eal, ports, &arguments)?,
+        Mode::Balance | Mode::Affinity => forwarder::measure(&eal, ports, &arguments)?,
     };
     report.print(arguments.json)?;
     Ok(())

@@ -1,114 +1,97 @@
-//! Time and what is said at the end.
+//! What is said at the end.
 
-use hdrhistogram::Histogram;
+use crate::{churn::Tally, crew::Done};
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
-
-/// Steps between two looks at the clock.
-const STEPS: u32 = 64;
-
-/// How long something took, as a whole and step by step.
-#[derive(Debug)]
-pub(crate) struct Meter {
-    seconds: f64,
-    cycles: u64,
-    steps: Histogram<u64>,
-}
-
-impl Meter {
-    /// Runs steps for so many seconds.
-    pub(crate) fn run(seconds: f64, mut step: impl FnMut()) -> Self {
-        let mut steps = Histogram::new_with_bounds(1, 1_000_000_000_000, 3)
-            .unwrap_or_else(|_| unreachable!("constant bounds"));
-        let (start, first) = (Instant::now(), dpdk::cycles());
-        let mut before = first;
-        while start.elapsed() < Duration::from_secs_f64(seconds) {
-            for _ in 0..STEPS {
-                step();
-                let now = dpdk::cycles();
-                steps.saturating_record(now - before);
-                before = now;
-            }
-        }
-        Self {
-            seconds: start.elapsed().as_secs_f64(),
-            cycles: before - first,
-            steps,
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "cycles of a few minutes fit")]
-    fn nanoseconds(&self, cycles: u64) -> u64 {
-        let per_cycle = self.seconds * 1e9 / self.cycles.max(1) as f64;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "rounded"
-        )]
-        let whole = (cycles as f64 * per_cycle) as u64;
-        whole
-    }
-
-    fn percentile(&self, percentile: f64) -> u64 {
-        self.nanoseconds(self.steps.value_at_percentile(percentile))
-    }
-}
-
-/// Percentiles of one step, in nanoseconds.
-#[derive(Debug, Serialize)]
-struct StepTimes {
-    p50: u64,
-    p99: u64,
-    p9999: u64,
-    max: u64,
-}
+use std::collections::BTreeMap;
+use tether_benches::meter::{Meter, Percentiles};
+use tether_dataplane::measure::Stage;
 
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     packets_per_second: f64,
     cycles_per_packet: f64,
+    /// Cycles of a packet by stage, measured by themselves: their sum is a little more.
+    stages: BTreeMap<&'static str, f64>,
     fates: BTreeMap<&'static str, u64>,
-    step_ns: StepTimes,
+    step_ns: Percentiles,
+    workers: usize,
     /// New flows placed each second, remembered or not.
+    new_flows_per_second: f64,
+    signals_per_second: f64,
+    expiries_per_second: f64,
+    reloads_per_second: f64,
+    /// IPv4.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) new_flows_per_second: Option<f64>,
+    bytes_per_flow: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) signals_per_second: Option<f64>,
+    bytes_per_flow_v6: Option<f64>,
+    /// Of what workers read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) bytes_per_affinity: Option<f64>,
+    bytes_per_affinity: Option<f64>,
+}
+
+/// What happened beside the packets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Changes {
+    pub(crate) new_flows: u64,
+    pub(crate) control: Tally,
+}
+
+/// Bytes of one entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) flow_v4: f64,
+    pub(crate) flow_v6: f64,
+    pub(crate) affinity: Option<f64>,
 }
 
 impl Report {
+    /// Of workers that ran side by side.
     #[expect(clippy::cast_precision_loss, reason = "packets of a few minutes fit")]
-    pub(crate) fn new(meter: &Meter, packets: u64, fates: &[(&'static str, u64)]) -> Self {
+    pub(crate) fn new(
+        meters: &[Meter],
+        packets: u64,
+        fates: impl Iterator<Item = (&'static str, u64)>,
+    ) -> Self {
+        let cycles: u64 = meters.iter().map(Meter::cycles).sum();
         Self {
-            packets_per_second: packets as f64 / meter.seconds,
-            cycles_per_packet: meter.cycles as f64 / packets.max(1) as f64,
-            fates: fates
-                .iter()
-                .copied()
-                .filter(|(_, count)| *count > 0)
-                .collect(),
-            step_ns: StepTimes {
-                p50: meter.percentile(50.0),
-                p99: meter.percentile(99.0),
-                p9999: meter.percentile(99.99),
-                max: meter.nanoseconds(meter.steps.max()),
-            },
-            new_flows_per_second: None,
-            signals_per_second: None,
+            packets_per_second: rate(meters, packets),
+            cycles_per_packet: cycles as f64 / packets.max(1) as f64,
+            stages: BTreeMap::new(),
+            fates: fates.filter(|(_, count)| *count > 0).collect(),
+            step_ns: Meter::step_ns(meters),
+            workers: meters.len(),
+            new_flows_per_second: 0.0,
+            signals_per_second: 0.0,
+            expiries_per_second: 0.0,
+            reloads_per_second: 0.0,
+            bytes_per_flow: None,
+            bytes_per_flow_v6: None,
             bytes_per_affinity: None,
         }
     }
 
-    /// So many of something, by the second.
-    #[expect(clippy::cast_precision_loss, reason = "counts of a few minutes fit")]
-    pub(crate) fn rate(meter: &Meter, count: u64) -> f64 {
-        count as f64 / meter.seconds
+    pub(crate) fn tell_changes(&mut self, meters: &[Meter], changes: Changes) {
+        self.new_flows_per_second = rate(meters, changes.new_flows);
+        self.signals_per_second = rate(meters, changes.control.signals);
+        self.expiries_per_second = rate(meters, changes.control.expiries);
+        self.reloads_per_second = rate(meters, changes.control.reloads);
+    }
+
+    pub(crate) fn tell_sizes(&mut self, sizes: Sizes) {
+        self.bytes_per_flow = Some(sizes.flow_v4);
+        self.bytes_per_flow_v6 = Some(sizes.flow_v6);
+        self.bytes_per_affinity = sizes.affinity;
+    }
+
+    /// The cycles of a phase by stage.
+    #[expect(clippy::cast_precision_loss, reason = "cycles of a few minutes fit")]
+    pub(crate) fn tell_stages(&mut self, done: &[Done], packets: u64) {
+        for stage in done.iter().flat_map(|done| done.stages.spent()) {
+            let (stage, cycles) = stage;
+            *self.stages.entry(stage.name()).or_default() += cycles as f64 / packets.max(1) as f64;
+        }
     }
 
     /// Prints it, for people or for programs.
@@ -120,6 +103,11 @@ impl Report {
         }
         println!("{:>12.3} Mpps", self.packets_per_second / 1e6);
         println!("{:>12.1} cycles per packet", self.cycles_per_packet);
+        for stage in Stage::ALL {
+            if let Some(cycles) = self.stages.get(stage.name()) {
+                println!("{cycles:>12.1}   {}", stage.name());
+            }
+        }
         for (name, count) in &self.fates {
             println!("{count:>12} {name}");
         }
@@ -128,18 +116,34 @@ impl Report {
             "{:>12} ns a step (p50), p99 {}, p99.99 {}, longest {}",
             times.p50, times.p99, times.p9999, times.max
         );
-        for (value, what) in [
-            (self.new_flows_per_second, "new flows a second"),
-            (self.signals_per_second, "signals a second"),
-            (
-                self.bytes_per_affinity,
-                "bytes per affinity in what workers read",
-            ),
-        ] {
-            if let Some(value) = value {
+        for (value, what) in self.rest() {
+            if let Some(value) = value.filter(|value| *value > 0.0) {
                 println!("{value:>12.0} {what}");
             }
         }
         Ok(())
     }
+
+    fn rest(&self) -> [(Option<f64>, &'static str); 7] {
+        [
+            (Some(self.new_flows_per_second), "new flows a second"),
+            (Some(self.signals_per_second), "signals a second"),
+            (Some(self.expiries_per_second), "expiries a second"),
+            (Some(self.reloads_per_second), "reloads a second"),
+            (self.bytes_per_flow, "bytes per IPv4 flow"),
+            (self.bytes_per_flow_v6, "bytes per IPv6 flow"),
+            (
+                self.bytes_per_affinity,
+                "bytes per affinity in what workers read",
+            ),
+        ]
+    }
+}
+
+/// So many of something by the second, over workers that ran side by side.
+fn rate(meters: &[Meter], count: u64) -> f64 {
+    let longest = meters
+        .iter()
+        .max_by(|a, b| a.seconds().total_cmp(&b.seconds()));
+    longest.map_or(0.0, |meter| meter.rate(count))
 }

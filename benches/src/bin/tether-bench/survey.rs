@@ -23,23 +23,29 @@ pub(crate) struct Survey {
     pub(crate) mac: Option<Mac>,
 }
 
+impl Survey {
+    /// Nothing but what was named.
+    pub(crate) fn new(arguments: &Arguments) -> Self {
+        Self {
+            services: arguments.services.iter().copied().collect(),
+            ..Self::default()
+        }
+    }
+}
+
 /// Looks at frames of a port and drops them.
-pub(crate) fn survey<P: Port>(port: &mut P, arguments: &Arguments) -> Survey {
-    let mut seen = Survey {
-        services: arguments.services.iter().copied().collect(),
-        ..Survey::default()
-    };
+pub(crate) fn survey<P: Port>(port: &mut P, arguments: &Arguments, seen: &mut Survey) {
+    let wanted = arguments.survey.unwrap_or(arguments.mbufs as usize);
     let (mut frames, mut empty) = (0, 0);
     let mut burst = Burst::new();
-    while frames < arguments.survey && empty < PATIENCE {
+    while frames < wanted && empty < PATIENCE {
         port.receive(&mut burst);
         empty = if burst.is_empty() { empty + 1 } else { 0 };
         frames += burst.len();
         for frame in burst.drain(..) {
-            look_at(frame.bytes(), arguments.services.is_empty(), &mut seen);
+            look_at(frame.bytes(), arguments.services.is_empty(), seen);
         }
     }
-    seen
 }
 
 fn look_at(frame: &[u8], take_services: bool, seen: &mut Survey) {

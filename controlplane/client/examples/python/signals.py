@@ -10,6 +10,7 @@ prints as JSON, one object in each line.
 import argparse
 import ipaddress
 import json
+import sys
 import queue
 import threading
 
@@ -24,7 +25,9 @@ PATIENCE = 5
 
 
 def say(**what):
-    print(json.dumps(what), flush=True)
+    # One write a line: events are said by a thread of their own.
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 def source_fields(text):

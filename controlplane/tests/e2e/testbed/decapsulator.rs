@@ -6,9 +6,11 @@
 //! ```
 //!
 //! Kernels can do it with `ipip`, `sit`, `ip6_tunnel`, `gre` or `fou`; not every one has those drivers.
+//! IPv6 alone most can take off, as the end of a segment route ([`kernel_takes_off`]).
 
 use std::{
     io::Read as _,
+    net::IpAddr,
     os::fd::OwnedFd,
     sync::{
         Arc,
@@ -29,6 +31,9 @@ use super::{frames::Card, namespace::Namespace, vip::Family};
 const LOOK: Duration = Duration::from_millis(20);
 /// Room for what comes while others have the machine.
 const ROOM: usize = 8 << 20;
+
+/// The longest packet that it hands over.
+const JUMBO: usize = 9000;
 
 const IPIP: u8 = 4;
 const UDP: u8 = 17;
@@ -57,10 +62,12 @@ impl Decapsulator {
             host.finish_frames_of(end);
             // Clients are reached by another interface than they come from.
             host.set(&format!("ipv4/conf/{end}/rp_filter"), "0");
-            host.ip(&format!("link set {end} up"));
+            host.ip(&format!("link set {end} mtu {JUMBO} up"));
         }
         host.set("ipv4/conf/all/rp_filter", "0");
-        let own = [Family::V4, Family::V6].map(|it| it.server_address(number).parse().unwrap());
+        let of = |it: Family| [it.server_address(number), it.far_address(number)];
+        let own = [Family::V4, Family::V6].into_iter().flat_map(of);
+        let own: Vec<IpAddr> = own.map(|it| it.parse().unwrap()).collect();
         let (to, from) = (Card::of(host, "tunnel-in"), Card::of(host, "tunnel-out"));
         let frames = listen(host);
         let shared = Arc::new(Shared::default());
@@ -87,6 +94,19 @@ impl Drop for Decapsulator {
     }
 }
 
+/// Has the kernel of a host take off outer IPv6 headers to the server's far address from packets of one
+/// family (RFC 8986, sections 4.5 and 4.6, without a segment routing header).
+pub fn kernel_takes_off(host: &Namespace, number: usize, inner: Family) {
+    let action = match inner {
+        Family::V4 => "End.DX4 nh4 0.0.0.0",
+        Family::V6 => "End.DT6 table local",
+    };
+    let end = Family::V6.far_address(number);
+    host.ip(&format!(
+        "route replace {end}/128 encap seg6local action {action} dev data"
+    ));
+}
+
 /// A socket that gets every frame of the host.
 fn listen(host: &Namespace) -> Socket {
     let every = || -> nix::Result<OwnedFd> {
@@ -100,14 +120,8 @@ fn listen(host: &Namespace) -> Socket {
     socket
 }
 
-fn pass_on(
-    mut frames: Socket,
-    own: &[std::net::IpAddr],
-    to: [u8; 6],
-    card: &Card,
-    shared: &Shared,
-) {
-    let mut buffer = [0; 4096];
+fn pass_on(mut frames: Socket, own: &[IpAddr], to: [u8; 6], card: &Card, shared: &Shared) {
+    let mut buffer = [0; JUMBO + 100];
     while !shared.stopped.load(Ordering::Acquire) {
         let Ok(bytes) = frames.read(&mut buffer) else {
             continue;
@@ -124,7 +138,7 @@ fn pass_on(
 }
 
 /// The packet in a tunnel to one of these addresses.
-fn decapsulate<'a>(frame: &'a [u8], own: &[std::net::IpAddr]) -> Option<&'a [u8]> {
+fn decapsulate<'a>(frame: &'a [u8], own: &[IpAddr]) -> Option<&'a [u8]> {
     let (link, outer) = frame.split_at_checked(14)?;
     let (destination, protocol, rest) = match link[12..] {
         [0x08, 0x00] => {

@@ -60,6 +60,18 @@ impl Network {
         network
     }
 
+    /// Every link carries packets as long as this.
+    pub fn set_mtu(&self, mtu: u16) {
+        let servers = (1..=self.servers.len()).map(|number| format!("s{number}"));
+        let hosts = ["c".to_owned(), "f".to_owned()].into_iter().chain(servers);
+        for short in hosts {
+            self.switch.ip(&format!("link set {short}-data mtu {mtu}"));
+        }
+        for host in self.servers.iter().chain([&self.client, &self.forwarder]) {
+            host.ip(&format!("link set data mtu {mtu}"));
+        }
+    }
+
     fn create_switch(&self) {
         for bridge in LINKS {
             self.switch.ip(&format!(

@@ -22,7 +22,10 @@ pub struct Setup {
     scheduler: &'static str,
     service: String,
     forward: &'static str,
-    far: Option<Family>,
+    tunnel: String,
+    backends: Option<Family>,
+    gateway: Option<Family>,
+    mtu: Option<u16>,
     affinity: String,
     health: bool,
     limits: String,
@@ -40,7 +43,10 @@ impl Setup {
             scheduler: "maglev",
             service: String::new(),
             forward: "dsr",
-            far: None,
+            tunnel: String::new(),
+            backends: None,
+            gateway: None,
+            mtu: None,
             affinity: String::new(),
             health: false,
             limits: String::new(),
@@ -97,8 +103,38 @@ impl Setup {
     /// The servers are backends by their addresses of this family, whatever that of the VIP is.
     pub fn backends_of(self, family: Family) -> Self {
         Self {
-            far: Some(family),
+            backends: Some(family),
             ..self
+        }
+    }
+
+    /// A line of `[service.tunnel]`, for every service.
+    pub fn tunnel(mut self, line: &str) -> Self {
+        writeln!(self.tunnel, "{line}").unwrap();
+        self
+    }
+
+    /// The servers are backends by addresses of this family behind the first of them.
+    pub fn behind_the_first(self, family: Family) -> Self {
+        Self {
+            gateway: Some(family),
+            ..self
+        }
+    }
+
+    /// The port has this MTU.
+    pub fn mtu(self, mtu: u16) -> Self {
+        Self {
+            mtu: Some(mtu),
+            ..self
+        }
+    }
+
+    /// The address by which server `number` is a backend of a service.
+    fn backend_address(&self, vip: &Vip, number: usize) -> String {
+        match (self.gateway, self.backends) {
+            (Some(family), _) => family.far_address(number),
+            (None, family) => family.unwrap_or(vip.family()).server_address(number),
         }
     }
 
@@ -132,6 +168,13 @@ impl Setup {
         } else {
             String::new()
         };
+        let mtu = self
+            .mtu
+            .map(|it| format!("mtu = {it}\n"))
+            .unwrap_or_default();
+        let gateway = self.gateway.map(|it| it.server_address(1));
+        let gateway = gateway.map(|it| format!("gateway = \"{it}\"\n"));
+        let gateway = gateway.unwrap_or_default();
         let mut text = format!(
             r#"[dpdk]
 args = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix=tether", "--vdev={vdev}"]
@@ -144,7 +187,7 @@ idle = "yield"
 [[port]]
 device = "{device}"
 addresses = ["10.9.0.2/24", "fd00:9::2/64"]
-
+{gateway}{mtu}
 [control]
 signal = "10.8.0.2:7470"
 auth = "address"
@@ -163,10 +206,21 @@ audit = "{directory}/audit.log"
         text
     }
 
+    fn tunnel_table(&self) -> String {
+        if self.tunnel.is_empty() {
+            String::new()
+        } else {
+            format!("[service.tunnel]\n{}", self.tunnel)
+        }
+    }
+
     fn device(&self) -> (&'static str, String) {
         match self.driver {
             Driver::AfPacket => {
-                let sizes = "blocksz=4096,framesz=2048,framecnt=512";
+                let sizes = match self.mtu {
+                    None => "blocksz=4096,framesz=2048,framecnt=512",
+                    Some(_) => "blocksz=36864,framesz=9216,framecnt=512",
+                };
                 let queues = self.workers;
                 let vdev = format!("net_af_packet0,iface=data,{sizes},qpairs={queues}");
                 ("net_af_packet0", vdev)
@@ -190,6 +244,7 @@ protocol = "{}"
 scheduler = "{}"
 forward = "{}"
 {}
+{}
 [service.affinity]
 {}"#,
             vip.service,
@@ -199,6 +254,7 @@ forward = "{}"
             self.scheduler,
             self.forward,
             self.service,
+            self.tunnel_table(),
             self.affinity,
         );
         text.push_str(&service);
@@ -209,7 +265,7 @@ forward = "{}"
         for number in 1..=self.servers {
             let backend = format!(
                 "\n[[service.backend]]\nname = \"server-{number}\"\naddress = \"{}\"\nsignal_from = [\"10.8.0.{}\"]\n",
-                self.far.unwrap_or(vip.family()).server_address(number),
+                self.backend_address(vip, number),
                 10 + number,
             );
             text.push_str(&backend);

@@ -37,6 +37,15 @@ impl Family {
             Self::V6 => format!("fd00:9::{host}"),
         }
     }
+
+    /// The address of server `number`, 1 or more, on a subnet that the forwarder is not on.
+    pub fn far_address(self, number: usize) -> String {
+        let host = 10 + number;
+        match self {
+            Self::V4 => format!("10.98.0.{host}"),
+            Self::V6 => format!("fd00:98::{host}"),
+        }
+    }
 }
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 100));
