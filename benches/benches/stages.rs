@@ -14,8 +14,9 @@ use tether_dataplane::{
     port::{Frame, Port, memory::MemoryPort},
     tables::{
         TablesSpec,
+        clients::ClientLists,
         id::{BackendId, ServiceId},
-        service::{Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
+        service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
     },
 };
 
@@ -46,6 +47,7 @@ fn service(number: u16) -> ServiceSpec {
         id: ServiceId(number),
         protocol: Protocol::Tcp,
         address: Ipv4Addr::from_bits(0x0a09_0064 + u32::from(number)).into(),
+        prefix_length: 32,
         port: 80,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
@@ -53,6 +55,8 @@ fn service(number: u16) -> ServiceSpec {
         affinity: true,
         refresh: Refresh::Packet,
         on_backend_down: OnBackendDown::Balance,
+        clients: ClientLists::default(),
+        limits: FlowLimits::default(),
     }
 }
 

@@ -14,8 +14,9 @@ use tether_dataplane::{
         PortSpec, TablesSpec,
         affinity::{AffinityKey, CellId, Grant, Source},
         backend::{BackendSpec, BackendState},
+        clients::ClientLists,
         id::{BackendId, ServiceId},
-        service::{Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
+        service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
     },
 };
 
@@ -28,6 +29,7 @@ fn spec(services: u16, backends_each: u16) -> TablesSpec {
         id: ServiceId(number),
         protocol: Protocol::Tcp,
         address: Ipv4Addr::from_bits(0x0a09_0064 + u32::from(number)).into(),
+        prefix_length: 32,
         port: 80,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
@@ -35,6 +37,8 @@ fn spec(services: u16, backends_each: u16) -> TablesSpec {
         affinity: true,
         refresh: Refresh::Packet,
         on_backend_down: OnBackendDown::Balance,
+        clients: ClientLists::default(),
+        limits: FlowLimits::default(),
     };
     let backend = |number: u16| BackendSpec {
         id: BackendId(number),
@@ -42,6 +46,7 @@ fn spec(services: u16, backends_each: u16) -> TablesSpec {
         service: ServiceId(number / backends_each),
         address: Ipv4Addr::from_bits(0xac10_0002 + u32::from(number)).into(),
         weight: 1,
+        nominal_weight: 1,
         state: BackendState::Up,
     };
     TablesSpec {

@@ -39,7 +39,7 @@ pub struct Config {
     pub control: Control,
     /// Quotas (contract rule P4).
     pub limits: Limits,
-    /// What clients address, in file order; at most 4096, names and (protocol, VIP, port) unique.
+    /// What clients address, in file order; at most 4096, names and (protocol, VIPs, port) unique.
     pub services: Vec<Service>,
 }
 
@@ -162,8 +162,10 @@ pub struct Limits {
 pub struct Service {
     /// A unique name: letters, digits, `-`, `_`, `.`; at most 64.
     pub name: String,
-    /// The VIP.
+    /// The VIP, or the first of a prefix of them.
     pub address: IpAddr,
+    /// How many bits its VIPs share: 32 or 128 for one.
+    pub prefix_length: u8,
     /// The port; 0: every port of the VIP.
     pub port: u16,
     /// The transport protocol. Default TCP.
@@ -176,12 +178,30 @@ pub struct Service {
     pub tunnel: Tunnel,
     /// How long a silent flow is remembered, 1 s to 2 h. Default 5 min.
     pub flow_timeout: Duration,
+    /// How long a backend that comes up takes to get its whole weight, 1 s to 1 h; none: at once.
+    pub slow_start: Option<Duration>,
+    /// Whose new flows it takes, besides those that [`Self::deny`] leaves; the longest prefix of
+    /// both decides. Empty: everybody's.
+    pub allow: Vec<Prefix>,
+    /// Whose new flows it does not take. No prefix is in both.
+    pub deny: Vec<Prefix>,
+    /// How many new flows it takes.
+    pub limits: ServiceLimits,
     /// What its affinities may do.
     pub affinity: AffinityPolicy,
     /// How its backends are probed; none: they are taken to be up.
     pub health: Option<Health>,
     /// The instances of the server, in file order; names unique within the service.
     pub backends: Vec<Backend>,
+}
+
+/// `[service.limits]`: how many new flows a service takes, over all workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceLimits {
+    /// Of the scheduler's, 1 to 10,000,000; none: as many as come.
+    pub new_flows_per_second: Option<u32>,
+    /// Of one IPv4 address or IPv6 /64, 1 to 10,000,000; none: as many as come.
+    pub new_flows_per_second_per_source: Option<u32>,
 }
 
 /// `[service.tunnel]`: how a service's packets are wrapped for its backends.
@@ -204,7 +224,7 @@ pub struct Tunnel {
 pub struct Prefix {
     /// Its first address.
     pub address: IpAddr,
-    /// 1 to 32 for IPv4, 1 to 128 for IPv6.
+    /// How many bits its addresses share: at most 32 for IPv4, 128 for IPv6.
     pub length: u8,
 }
 
@@ -311,6 +331,35 @@ impl Config {
             Ok(text) => Self::parse(name, &text),
             Err(error) => Err(Problems::not_utf8(name, &error)),
         }
+    }
+}
+
+impl Service {
+    /// Its VIPs.
+    #[must_use]
+    pub fn vips(&self) -> Prefix {
+        Prefix {
+            address: self.address,
+            length: self.prefix_length,
+        }
+    }
+}
+
+impl Prefix {
+    /// Whether it is one address.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.length == if self.address.is_ipv4() { 32 } else { 128 }
+    }
+
+    /// Whether `address` is in it.
+    #[must_use]
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let subnet = PortAddress {
+            address: self.address,
+            prefix_length: self.length,
+        };
+        subnet.is_on_link(address)
     }
 }
 

@@ -102,6 +102,8 @@ pub struct Control {
     pub(crate) has_changed: bool,
     /// Whether the tables are to be built anew before the next.
     pub(crate) needs_tables: bool,
+    /// When the next step of a backend that rises is due (`slow_start`).
+    next_rise: Millis,
     is_stopping: bool,
 }
 
@@ -138,6 +140,7 @@ impl Control {
         for command in commands {
             self.take(now, command);
         }
+        self.raise(now);
         let recorded = self.record(now);
         self.publish();
         self.reply(&recorded);
@@ -231,6 +234,15 @@ impl Control {
             }
             Command::Metrics(reply) => drop(reply.send(metrics::page(self, now))),
             Command::Stop => self.is_stopping = true,
+        }
+    }
+
+    /// Gives backends that have come up more of their weight, when it is time to.
+    fn raise(&mut self, now: Millis) {
+        if self.needs_tables || now >= self.next_rise {
+            let risen = self.master.registry.raise(now);
+            self.needs_tables |= risen.has_changed;
+            self.next_rise = risen.due;
         }
     }
 

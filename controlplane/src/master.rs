@@ -16,6 +16,7 @@ mod event;
 mod plan;
 mod record;
 mod registry;
+mod rise;
 
 pub use backend::{Backend, Boot, Boots};
 pub use bucket::Bucket;
@@ -26,6 +27,7 @@ pub(crate) use plan::stored;
 pub use plan::{Plan, plan};
 pub use record::{Created, KINDS, Kind, Record, Records};
 pub use registry::{NoPlace, Registry, Removed, Service};
+pub use rise::{Rise, Risen, TENTHS};
 
 use crate::{config::Limits, publish::cells};
 use std::hash::{BuildHasher, RandomState};

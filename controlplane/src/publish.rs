@@ -11,7 +11,9 @@ use tether_dataplane::{
     tables::{
         PortSpec, TablesSpec,
         backend::BackendSpec,
-        service::{Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
+        clients::ClientLists,
+        prefix::Prefix,
+        service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
         tunnel::{Encapsulation, GueVariant, TunnelSpec},
     },
 };
@@ -46,12 +48,6 @@ fn unsupported_by(service: &config::Service) -> Vec<String> {
         found.push(format!(
             "service {name}: forward = \"{}\" is not in this version; dsr, ipip, gre and gue are",
             service.forward
-        ));
-    }
-    if scheduler(service.scheduler).is_none() {
-        found.push(format!(
-            "service {name}: scheduler = \"{}\" is not in this version; maglev, round-robin and weighted-round-robin are",
-            service.scheduler
         ));
     }
     found
@@ -100,7 +96,7 @@ pub fn tables(registry: &Registry, ports: &[PortSpec], affinity: bool) -> Tables
         services: services
             .filter_map(|service| service_spec(service, affinity))
             .collect(),
-        backends: registry.backends().map(backend_spec).collect(),
+        backends: backend_specs(registry).collect(),
     }
 }
 
@@ -110,8 +106,9 @@ fn service_spec(service: &Service, affinity: bool) -> Option<ServiceSpec> {
         id: service.id,
         protocol: protocol(settings.protocol),
         address: settings.address,
+        prefix_length: settings.prefix_length,
         port: settings.port,
-        scheduler: scheduler(settings.scheduler)?,
+        scheduler: scheduler(settings.scheduler),
         forward: forward(settings.forward, &settings.tunnel)?,
         flow_timeout_s: u32::try_from(settings.flow_timeout.as_secs())
             .unwrap_or(limits::FLOW_TIMEOUT_S)
@@ -126,16 +123,40 @@ fn service_spec(service: &Service, affinity: bool) -> Option<ServiceSpec> {
             config::OnBackendDown::Balance => OnBackendDown::Balance,
             config::OnBackendDown::Drop => OnBackendDown::Drop,
         },
+        clients: ClientLists {
+            allow: prefixes(&settings.allow),
+            deny: prefixes(&settings.deny),
+        },
+        limits: FlowLimits {
+            per_second: settings.limits.new_flows_per_second,
+            per_second_per_source: settings.limits.new_flows_per_second_per_source,
+        },
     })
 }
 
-fn backend_spec(backend: &Backend) -> BackendSpec {
+fn prefixes(list: &[config::Prefix]) -> Vec<Prefix> {
+    let list = list.iter();
+    list.filter_map(|it| Prefix::new(it.address, it.length))
+        .collect()
+}
+
+fn backend_specs(registry: &Registry) -> impl Iterator<Item = BackendSpec> {
+    registry.services().flat_map(|service| {
+        let backends = registry.backends_of(service);
+        backends.map(|backend| backend_spec(service, backend))
+    })
+}
+
+/// A backend as it is now; with a slow start all weights of the service count in tenths.
+fn backend_spec(service: &Service, backend: &Backend) -> BackendSpec {
+    let tenths = service.settings.slow_start.map(|_| backend.tenths);
     BackendSpec {
         id: backend.id,
         name: backend.settings.name.clone(),
         service: backend.service,
         address: backend.settings.address,
-        weight: backend.weight,
+        weight: backend.weight * tenths.unwrap_or(1),
+        nominal_weight: backend.settings.weight.into(),
         state: backend.state(),
     }
 }
@@ -149,14 +170,14 @@ pub fn protocol(protocol: config::Protocol) -> key::Protocol {
     }
 }
 
-fn scheduler(scheduler: config::Scheduler) -> Option<Scheduler> {
+fn scheduler(scheduler: config::Scheduler) -> Scheduler {
     match scheduler {
-        config::Scheduler::Maglev => Some(Scheduler::Maglev),
-        config::Scheduler::RoundRobin => Some(Scheduler::RoundRobin),
-        config::Scheduler::WeightedRoundRobin => Some(Scheduler::WeightedRoundRobin),
-        config::Scheduler::LeastConnections
-        | config::Scheduler::PowerOfTwo
-        | config::Scheduler::SourceHash => None,
+        config::Scheduler::Maglev => Scheduler::Maglev,
+        config::Scheduler::RoundRobin => Scheduler::RoundRobin,
+        config::Scheduler::WeightedRoundRobin => Scheduler::WeightedRoundRobin,
+        config::Scheduler::LeastConnections => Scheduler::LeastConnections,
+        config::Scheduler::PowerOfTwo => Scheduler::PowerOfTwo,
+        config::Scheduler::SourceHash => Scheduler::SourceHash,
     }
 }
 

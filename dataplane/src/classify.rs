@@ -7,7 +7,8 @@ use crate::{
 };
 use std::net::IpAddr;
 
-/// The service of a new flow; refuses sources that nobody may send from.
+/// The service of a new flow; refuses sources that nobody may send from, and clients whose flows
+/// the service does not take.
 #[inline]
 pub(crate) fn classify<'a, K: FlowKey>(
     key: &K,
@@ -20,6 +21,9 @@ pub(crate) fn classify<'a, K: FlowKey>(
         .ok_or(Fate::NoService)?;
     if is_bad(source) || source == destination || ports.source() == 0 {
         return Err(Fate::BadSource);
+    }
+    if !service.takes(source) {
+        return Err(Fate::DeniedSource);
     }
     Ok(service)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Millis,
-    key::{FlowKey, Key4, Key6, Ports, Protocol},
+    key::{Key4, Key6, Ports, Protocol},
     tables::{
         Tables,
         affinity::{AffinityWriter, Found},
@@ -11,7 +11,10 @@ use crate::{
         service::{OnBackendDown, Scheduler, Service},
     },
 };
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 /// The packet that is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +34,39 @@ pub struct Packet {
 pub enum By {
     /// The affinity.
     Affinity,
-    /// The scheduler's slot of this number. Where it takes turns, it is a worker's turn that
-    /// decides: the number is that of the first turn.
+    /// The scheduler's slot of this number.
     Scheduler {
         /// The slot.
         slot: usize,
-        /// Whether the slot is a worker's turn, and so may differ for the next packet.
-        in_turn: bool,
+        /// What chose the slot.
+        rule: Rule,
     },
     /// Nobody: the packet is dropped or not ours.
     None,
+}
+
+/// What chooses a slot of the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The hash of the flow.
+    FlowHash,
+    /// The hash of the client's address.
+    SourceHash,
+    /// A worker's turn: the slot is that of the first one.
+    Turn,
+    /// The flows of the backends, of all workers together. A worker goes by its own.
+    FewestFlows(Load),
+    /// The flows of two backends taken at random: these are of the first turn.
+    FewerOfTwo(Load),
+}
+
+/// What a backend is measured by where flows decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Its live flows, on all workers.
+    pub flows: u64,
+    /// Its weight, as it is now.
+    pub weight: u32,
 }
 
 /// The answer.
@@ -54,17 +80,21 @@ pub struct Explanation {
     pub by: By,
     /// The affinity that matches, deciding or not.
     pub affinity: Option<Found>,
+    /// Whether the service's lists refuse the client.
+    pub is_denied: bool,
     /// Why the affinity that matches does not decide: its owner's state; `None` with an affinity
     /// whose owner was removed.
     pub owner_state: Option<BackendState>,
 }
 
-/// Decides as a worker would about the first packet of a flow.
+/// Decides as a worker would about the first packet of a flow; `flows` says how many live flows a
+/// backend has.
 pub(crate) fn explain(
     tables: &Tables,
     affinities: &AffinityWriter,
     packet: &Packet,
     now: Millis,
+    flows: impl Fn(BackendId) -> u64,
 ) -> Explanation {
     let (address, port) = (packet.destination.ip(), packet.destination.port());
     let mut explanation = Explanation {
@@ -72,12 +102,14 @@ pub(crate) fn explain(
         backend: None,
         by: By::None,
         affinity: None,
+        is_denied: false,
         owner_state: None,
     };
     let Some(service) = tables.services.find(packet.protocol, address, port) else {
         return explanation;
     };
     explanation.service = Some(service.spec.id);
+    explanation.is_denied = !service.takes(packet.source.ip());
     explanation.affinity = service
         .spec
         .affinity
@@ -90,6 +122,9 @@ pub(crate) fn explain(
             )
         })
         .flatten();
+    if explanation.is_denied {
+        return explanation;
+    }
     if let Some(found) = explanation.affinity {
         let state = state_of(tables, found.owner, packet.without);
         explanation.owner_state = state;
@@ -103,9 +138,8 @@ pub(crate) fn explain(
             return explanation;
         }
     }
-    if let Some((slot, backend)) = scheduled(service, packet) {
-        let in_turn = service.spec.scheduler != Scheduler::Maglev;
-        explanation.by = By::Scheduler { slot, in_turn };
+    if let Some((by, backend)) = scheduled(service, packet, flows) {
+        explanation.by = by;
         explanation.backend = Some(backend);
     }
     explanation
@@ -122,9 +156,17 @@ fn state_of(
     tables.backend(backend).map(|it| it.state)
 }
 
-fn scheduled(service: &Service, packet: &Packet) -> Option<(usize, BackendId)> {
+fn scheduled(
+    service: &Service,
+    packet: &Packet,
+    flows: impl Fn(BackendId) -> u64,
+) -> Option<(By, BackendId)> {
+    let slots = match packet.without {
+        None => Arc::clone(&service.slots),
+        Some(backend) => Arc::new(service.slots.without(backend)),
+    };
     let ports = Ports::new(packet.source.port(), packet.destination.port());
-    match (packet.source.ip(), packet.destination.ip()) {
+    let (slot, backend) = match (packet.source.ip(), packet.destination.ip()) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             let key = Key4 {
                 source: u32::from_ne_bytes(source.octets()),
@@ -132,7 +174,7 @@ fn scheduled(service: &Service, packet: &Packet) -> Option<(usize, BackendId)> {
                 ports,
                 protocol: packet.protocol,
             };
-            choose(service, &key, packet.without)
+            slots.choose(&key, &mut 0, &flows)
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             let key = Key6 {
@@ -141,19 +183,24 @@ fn scheduled(service: &Service, packet: &Packet) -> Option<(usize, BackendId)> {
                 ports,
                 protocol: packet.protocol,
             };
-            choose(service, &key, packet.without)
+            slots.choose(&key, &mut 0, &flows)
         }
         _ => None,
-    }
+    }?;
+    let load = Load {
+        flows: flows(backend),
+        weight: slots.weight(slot).unwrap_or_default(),
+    };
+    let rule = rule(service.spec.scheduler, load);
+    Some((By::Scheduler { slot, rule }, backend))
 }
 
-fn choose<K: FlowKey>(
-    service: &Service,
-    key: &K,
-    without: Option<BackendId>,
-) -> Option<(usize, BackendId)> {
-    match without {
-        None => service.slots.choose(key, &mut 0),
-        Some(backend) => service.slots.without(backend).choose(key, &mut 0),
+fn rule(scheduler: Scheduler, load: Load) -> Rule {
+    match scheduler {
+        Scheduler::Maglev => Rule::FlowHash,
+        Scheduler::SourceHash => Rule::SourceHash,
+        Scheduler::RoundRobin | Scheduler::WeightedRoundRobin => Rule::Turn,
+        Scheduler::LeastConnections => Rule::FewestFlows(load),
+        Scheduler::PowerOfTwo => Rule::FewerOfTwo(load),
     }
 }

@@ -63,6 +63,9 @@ fates! {
     AddressConflict "address_conflict" "ARP or NDP of a station that claims an address of the forwarder";
     BadSource "bad_source" "a source address or port that nobody may send from";
     NoService "no_service" "no service at this protocol, address and port";
+    DeniedSource "denied_source" "a client that the service's allow and deny lists refuse";
+    ServiceRate "service_rate" "more new flows than the service takes in a second";
+    SourceRate "source_rate" "more new flows than the service takes of one source in a second";
     NoBackend "no_backend" "the service has no backend that takes new flows";
     BackendDown "backend_down" "its backend is down and the service says drop";
     NeighbourUnresolved "neighbour_unresolved" "the backend's MAC address could not be resolved in time";

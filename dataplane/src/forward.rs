@@ -14,6 +14,7 @@
 //! packet of a known flow needs no look at the services: the flow's key holds the destination.
 //! Every packet ends with one [`Verdict`], counted once, after the frames were sent.
 
+mod admit;
 mod follow;
 mod fragments;
 mod leave;

@@ -5,7 +5,7 @@
 use crate::{
     flow_table::{FlowTable, Line, Line4, Line6, Tick},
     key::{FlowKey, Key4, Key6, Ports, Protocol},
-    tables::{affinity::CellId, id::BackendId},
+    tables::{affinity::CellId, id::BackendId, prefix::Prefix},
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -36,8 +36,8 @@ pub struct FlowView {
 pub struct FlowFilter {
     /// Only of these clients: an address under a prefix length.
     pub source: Option<(IpAddr, u8)>,
-    /// Only to this VIP and port (0: every port).
-    pub destination: Option<(Protocol, IpAddr, u16)>,
+    /// Only to these VIPs and this port (0: every port).
+    pub destination: Option<(Protocol, Prefix, u16)>,
     /// Only of this backend.
     pub backend: Option<BackendId>,
 }
@@ -85,9 +85,9 @@ impl FlowFilter {
             && self.source.is_none_or(|(address, prefix)| {
                 crate::tables::same_subnet(address, flow.source.ip(), prefix)
             })
-            && self.destination.is_none_or(|(protocol, address, port)| {
+            && self.destination.is_none_or(|(protocol, vips, port)| {
                 protocol == flow.protocol
-                    && address == flow.destination.ip()
+                    && vips.holds(flow.destination.ip())
                     && (port == 0 || port == flow.destination.port())
             })
     }

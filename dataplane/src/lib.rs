@@ -33,6 +33,7 @@ mod inspect;
 mod models;
 mod parse;
 mod probe;
+mod rates;
 mod rcu;
 mod rewrite;
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub const FRAGMENTS_WAITING: usize = 128;
 /// How long one waits, in milliseconds.
 pub const FRAGMENT_WAIT_MS: u64 = 1000;
 
+/// Sources whose new flows one worker counts at a time.
+pub const RATED_SOURCES: usize = 1 << 16;
+
 /// Cells of affinities that have ended or were replaced and that a worker may still look at: so many
 /// changes a full table takes before every worker has passed them.
 pub const LEAVING_AFFINITIES: usize = if cfg!(miri) { 64 } else { 1 << 16 };

@@ -124,6 +124,7 @@ impl Schedule {
             id: BackendId(id),
             name: format!("backend-{id}"),
             weight: 1,
+            nominal_weight: 1,
         };
         let candidates = (0..backends).map(candidate).collect();
         Self {
@@ -134,7 +135,7 @@ impl Schedule {
 
     /// The backend of a new flow.
     pub fn choose(&mut self, key: &Key4) -> Option<BackendId> {
-        let chosen = self.slots.choose(key, &mut self.turn);
+        let chosen = self.slots.choose(key, &mut self.turn, |_| 0);
         chosen.map(|(_, backend)| backend)
     }
 }

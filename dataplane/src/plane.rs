@@ -48,6 +48,8 @@ pub struct Seat {
     pub(crate) affinities: Arc<AffinityTable>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) place: usize,
+    /// How many workers there are.
+    pub(crate) workers: usize,
 }
 
 /// The control plane's side: writes the tables, reads the counters, asks and stops the workers.
@@ -88,6 +90,7 @@ pub fn data_plane(
         affinities: Arc::clone(&affinity_table),
         desk: Arc::clone(desk),
         place,
+        workers,
     });
     let seats = seats.collect();
     let writer = Writer {
@@ -200,7 +203,8 @@ impl Writer {
         packet: &crate::explain::Packet,
         now: Millis,
     ) -> crate::explain::Explanation {
-        crate::explain::explain(&self.tables, &self.affinities, packet, now)
+        let flows = |backend| self.backend_flows(backend);
+        crate::explain::explain(&self.tables, &self.affinities, packet, now, flows)
     }
 }
 

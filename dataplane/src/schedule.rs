@@ -1,12 +1,14 @@
 //! Schedule: a new flow and its service's slots to a backend.
 //!
 //! Every scheduler is a table of slots that the control plane fills, with weights and states
-//! already in it, and one way to choose a slot: by the flow's hash, or in turn. In turn means in
-//! turn on each worker: no counter is shared.
+//! already in it, and one way to choose a slot: by a hash, in turn, or by the flows that the backends
+//! have. Turns and flows are those of each worker: no counter is shared.
 
+mod least_connections;
 pub(crate) mod maglev;
 #[cfg(test)]
 mod model;
+mod power_of_two;
 mod weighted;
 
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
     tables::{id::BackendId, service::Scheduler},
 };
 use siphasher::sip::SipHasher13;
-use std::{hash::Hasher, net::IpAddr};
+use std::{collections::BTreeMap, hash::Hasher, net::IpAddr};
 
 /// A service's backends in the shares of its scheduler.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub(crate) struct Slots {
     scheduler: Scheduler,
     made_of: Vec<Candidate>,
     backends: Box<[BackendId]>,
+    /// The weight of each slot's backend, where flows are weighed against it; empty elsewhere.
+    weights: Box<[u32]>,
 }
 
 /// A backend of the service; of weight 0 where it may not be chosen now.
@@ -30,6 +34,8 @@ pub(crate) struct Candidate {
     pub(crate) id: BackendId,
     pub(crate) name: String,
     pub(crate) weight: u32,
+    /// Its weight by the configuration, whatever its state: what tables are sized for.
+    pub(crate) nominal_weight: u32,
 }
 
 impl Slots {
@@ -38,14 +44,25 @@ impl Slots {
         let candidates: Vec<_> = made_of.iter().filter(|it| it.weight > 0).collect();
         let slots = match scheduler {
             // A backend that is out for a while must not change the size of the table.
-            Scheduler::Maglev => maglev::fill(&candidates, made_of.len()),
+            Scheduler::Maglev | Scheduler::SourceHash => {
+                maglev::fill(&candidates, maglev::size_for(&made_of))
+            }
             Scheduler::RoundRobin => candidates.iter().map(|it| it.id).collect(),
-            Scheduler::WeightedRoundRobin => weighted::fill(&candidates),
+            Scheduler::WeightedRoundRobin | Scheduler::PowerOfTwo => weighted::fill(&candidates),
+            Scheduler::LeastConnections => least_connections::fill(&candidates),
+        };
+        let weights = match scheduler {
+            Scheduler::LeastConnections | Scheduler::PowerOfTwo => weights_of(&slots, &candidates),
+            Scheduler::Maglev
+            | Scheduler::SourceHash
+            | Scheduler::RoundRobin
+            | Scheduler::WeightedRoundRobin => Box::default(),
         };
         Self {
             scheduler,
             made_of,
             backends: slots,
+            weights,
         }
     }
 
@@ -63,30 +80,68 @@ impl Slots {
     }
 
     /// The backend that every forwarder and worker would choose for a flow; `None` where that is a
-    /// matter of turns.
+    /// matter of turns or of a worker's own flows.
     pub(crate) fn agreed<K: FlowKey>(&self, key: &K) -> Option<BackendId> {
         match self.scheduler {
-            Scheduler::Maglev => self.choose(key, &mut 0).map(|(_, backend)| backend),
-            Scheduler::RoundRobin | Scheduler::WeightedRoundRobin => None,
+            Scheduler::Maglev | Scheduler::SourceHash => {
+                self.choose(key, &mut 0, |_| 0).map(|(_, backend)| backend)
+            }
+            Scheduler::RoundRobin
+            | Scheduler::WeightedRoundRobin
+            | Scheduler::LeastConnections
+            | Scheduler::PowerOfTwo => None,
         }
     }
 
-    /// The slot and the backend of a new flow; `turn` is this worker's counter for the service.
+    /// The slot and the backend of a new flow; `turn` is this worker's counter for the service,
+    /// `flows` says how many of its flows a backend has.
     #[inline]
-    pub(crate) fn choose<K: FlowKey>(&self, key: &K, turn: &mut u32) -> Option<(usize, BackendId)> {
+    pub(crate) fn choose<K: FlowKey>(
+        &self,
+        key: &K,
+        turn: &mut u32,
+        flows: impl Fn(BackendId) -> u64,
+    ) -> Option<(usize, BackendId)> {
         if self.backends.is_empty() {
             return None;
         }
+        let slots = self.backends.len();
+        let flows = |slot: usize| flows(self.backends[slot]);
         let slot = match self.scheduler {
-            Scheduler::Maglev => reduce(flow_hash(key), self.backends.len()),
-            Scheduler::RoundRobin | Scheduler::WeightedRoundRobin => {
-                let slot = *turn as usize % self.backends.len();
-                *turn = turn.wrapping_add(1);
-                slot
+            Scheduler::Maglev => reduce(flow_hash(key), slots),
+            Scheduler::SourceHash => reduce(source_hash(key), slots),
+            Scheduler::RoundRobin | Scheduler::WeightedRoundRobin => next(turn) as usize % slots,
+            Scheduler::LeastConnections => {
+                least_connections::choose(&self.weights, next(turn) as usize % slots, flows)
             }
+            Scheduler::PowerOfTwo => power_of_two::choose(&self.weights, next(turn), flows),
         };
         Some((slot, self.backends[slot]))
     }
+
+    /// The weight of a slot's backend, where its flows are weighed against it.
+    pub(crate) fn weight(&self, slot: usize) -> Option<u32> {
+        self.weights.get(slot).copied()
+    }
+}
+
+fn weights_of(slots: &[BackendId], candidates: &[&Candidate]) -> Box<[u32]> {
+    let weights: BTreeMap<_, _> = candidates.iter().map(|it| (it.id, it.weight)).collect();
+    slots.iter().map(|id| weights[id]).collect()
+}
+
+/// This turn; the next one is another's.
+#[inline]
+fn next(turn: &mut u32) -> u32 {
+    let this = *turn;
+    *turn = this.wrapping_add(1);
+    this
+}
+
+/// Whether one has fewer flows for its weight than another: each is (flows, weight).
+#[inline]
+fn is_less_loaded(one: (u64, u32), other: (u64, u32)) -> bool {
+    one.0.saturating_mul(other.1.into()) < other.0.saturating_mul(one.1.into())
 }
 
 /// A hash on `0..n`, without a division.
@@ -123,6 +178,17 @@ fn flow_hash<K: FlowKey>(key: &K) -> u64 {
     hasher.finish()
 }
 
+/// The same over the client's address alone: all its connections have one hash.
+#[inline]
+fn source_hash<K: FlowKey>(key: &K) -> u64 {
+    let mut hasher = SipHasher13::new();
+    match key.source() {
+        IpAddr::V4(v4) => hasher.write(&v4.octets()),
+        IpAddr::V6(v6) => hasher.write(&v6.octets()),
+    }
+    hasher.finish()
+}
+
 fn v4_octets(address: IpAddr) -> [u8; 4] {
     match address {
         IpAddr::V4(v4) => v4.octets(),
@@ -147,6 +213,7 @@ mod tests {
                 id: BackendId(id),
                 name: name.clone(),
                 weight: *weight,
+                nominal_weight: *weight,
             })
             .collect();
         Slots::new(scheduler, candidates)
@@ -164,7 +231,7 @@ mod tests {
     fn shares(slots: &Slots, flows: u32, backends: usize) -> Vec<u32> {
         let (mut turn, mut shares) = (0, vec![0; backends]);
         for client in 0..flows {
-            let (_, backend) = slots.choose(&key(client), &mut turn).unwrap();
+            let (_, backend) = slots.choose(&key(client), &mut turn, |_| 0).unwrap();
             shares[backend.index()] += 1;
         }
         shares
@@ -199,9 +266,42 @@ mod tests {
     }
 
     #[test]
+    fn source_hash_sees_the_client_alone() {
+        let slots = slots(Scheduler::SourceHash, &candidates(&[1, 1, 1]));
+        let mut chosen = [0; 3];
+        for client in 0..300 {
+            let backend = slots.agreed(&key(client)).unwrap();
+            for port in [1, 2, 65_535] {
+                let other = Key4 {
+                    destination: port,
+                    ports: Ports::new(u16::try_from(port).unwrap(), 443),
+                    protocol: Protocol::Udp,
+                    ..key(client)
+                };
+                assert_eq!(slots.agreed(&other), Some(backend));
+            }
+            chosen[backend.index()] += 1;
+        }
+        assert!(chosen.iter().all(|count| *count > 60), "{chosen:?}");
+    }
+
+    #[test]
+    fn only_hashes_are_agreed_on() {
+        for scheduler in [
+            Scheduler::RoundRobin,
+            Scheduler::WeightedRoundRobin,
+            Scheduler::LeastConnections,
+            Scheduler::PowerOfTwo,
+        ] {
+            let slots = slots(scheduler, &candidates(&[1, 1]));
+            assert_eq!(slots.agreed(&key(1)), None, "{scheduler:?}");
+        }
+    }
+
+    #[test]
     fn nobody_is_chosen_from_nobody() {
         let empty = slots(Scheduler::Maglev, &candidates(&[0, 0]));
-        assert_eq!(empty.choose(&key(1), &mut 0), None);
+        assert_eq!(empty.choose(&key(1), &mut 0, |_| 0), None);
     }
 
     #[test]

@@ -5,8 +5,10 @@
 
 pub mod affinity;
 pub mod backend;
+pub mod clients;
 pub mod id;
 pub mod neighbour;
+pub mod prefix;
 mod reach;
 pub mod service;
 mod station;
@@ -22,8 +24,10 @@ use crate::{
     schedule::{Candidate, Slots},
 };
 use backend::{Backend, BackendSpec};
+use clients::{ClientLists, Clients};
 use id::{BackendId, PortId, ServiceId, TunnelId};
 use neighbour::{NeighbourView, Neighbours};
+use prefix::Prefix;
 use reach::{Reached, reach_all};
 use service::{Service, ServiceSpec, Services};
 use std::{net::IpAddr, sync::Arc};
@@ -92,7 +96,8 @@ impl Tables {
     pub fn build(spec: &TablesSpec, before: Option<&Tables>) -> Result<Self, TablesError> {
         check_limits(spec)?;
         check_ports(spec, before)?;
-        let vips = spec.services.iter().map(|service| service.address);
+        let vips = spec.services.iter();
+        let vips = vips.filter_map(|it| Prefix::new(it.address, it.prefix_length));
         let mut neighbours = Neighbours::default();
         let mut stations = Stations::new(&spec.ports, vips, &mut neighbours);
         let Reached { backends, tunnels } = reach_all(spec, &stations, &mut neighbours)?;
@@ -103,6 +108,7 @@ impl Tables {
         let services = spec.services.iter().map(|service| Service {
             spec: service.clone(),
             slots: slots(service, &spec.backends, before),
+            clients: clients(service, before),
         });
         Ok(Self {
             services: Services::new(services.collect()),
@@ -177,6 +183,7 @@ fn slots(service: &ServiceSpec, backends: &[BackendSpec], before: Option<&Tables
             } else {
                 0
             },
+            nominal_weight: it.nominal_weight,
         })
         .collect();
     before
@@ -186,6 +193,17 @@ fn slots(service: &ServiceSpec, backends: &[BackendSpec], before: Option<&Tables
             || Arc::new(Slots::new(service.scheduler, candidates.clone())),
             |known| Arc::clone(&known.slots),
         )
+}
+
+/// Whose new flows the service takes, if it has lists: as before where they are the same.
+fn clients(service: &ServiceSpec, before: Option<&Tables>) -> Option<Arc<Clients>> {
+    if service.clients == ClientLists::default() {
+        return None;
+    }
+    let known = before.and_then(|before| before.services.get(service.id));
+    let same = known.filter(|known| known.spec.clients == service.clients);
+    same.and_then(|known| known.clients.clone())
+        .or_else(|| Some(Arc::new(Clients::new(&service.clients))))
 }
 
 /// Where a port's queues stand in a worker's list.

@@ -15,6 +15,7 @@ use crate::{
     plane::{Desk, Seat},
     port::{Burst, Port},
     probe::{Probe, Stage, Unwatched},
+    rates::Rates,
     rcu::{Published, Reader},
     simd::cycles,
     sync::Arc,
@@ -49,6 +50,7 @@ pub(crate) struct Own<F> {
     pub(crate) flows: Flows,
     /// The next turn of each service's scheduler.
     pub(crate) turns: Box<[u32]>,
+    pub(crate) rates: Rates,
     pub(crate) held: Held<F>,
     pub(crate) fragments: Fragments<F>,
     pub(crate) findings: Findings,
@@ -101,6 +103,7 @@ impl<P: Port> Worker<P> {
             // Workers begin at different backends.
             turns: vec![u32::try_from(seat.place).unwrap_or(0); limits::SERVICES]
                 .into_boxed_slice(),
+            rates: Rates::new(seat.workers),
             held: Held::new(),
             fragments: Fragments::new(),
             findings: Findings::new(),

@@ -18,7 +18,8 @@ use tether_dataplane::{
         TablesSpec,
         backend::BackendState,
         id::BackendId,
-        service::Forward,
+        prefix::Prefix,
+        service::{Forward, Scheduler},
         tunnel::{Encapsulation, GueVariant, TunnelSpec},
     },
 };
@@ -39,6 +40,23 @@ const PORT6: usize = 54;
 /// A frame and where its source port is.
 type Template = (Vec<u8>, usize);
 
+/// The tables with schedulers that weigh flows, and with limits and lists.
+fn admitted(mut spec: TablesSpec) -> TablesSpec {
+    let schedulers = [
+        Scheduler::LeastConnections,
+        Scheduler::PowerOfTwo,
+        Scheduler::SourceHash,
+    ];
+    for (service, scheduler) in spec.services.iter_mut().zip(schedulers) {
+        service.scheduler = scheduler;
+        service.limits.per_second_per_source = Some(80);
+    }
+    spec.services[0].limits.per_second = Some(70);
+    let denied = Prefix::new("198.51.100.9".parse().unwrap(), 32);
+    spec.services[0].clients.deny = denied.into_iter().collect();
+    spec
+}
+
 /// What opens flows: scheduled and by affinity, long and short, over both families.
 fn openings() -> Vec<Template> {
     let v4 = |client| (from_to(client, WEB4).syn(), PORT4);
@@ -47,6 +65,8 @@ fn openings() -> Vec<Template> {
         v4("198.51.100.7:1"),
         v4("198.51.100.8:1"),
         v4("198.51.99.9:1"),
+        v4("198.51.100.9:1"),
+        v4("198.51.98.1:1"),
         v6("[2001:db8:7::7]:1"),
         v6("[2001:db8:8::8]:1"),
         (from_to("198.51.100.7:1", DNS4).datagram(), PORT4),
@@ -153,7 +173,7 @@ fn ten_thousand_bursts(spec: TablesSpec, others: &[Vec<u8>]) -> World {
         flows: 16_384,
         ..USUAL
     };
-    let mut world = World::settled(spec, size);
+    let mut world = World::settled(admitted(spec), size);
     start_all(&mut world);
     let mut coming = None;
     let (openings, following) = (openings(), following());
@@ -184,6 +204,9 @@ fn ten_thousand_bursts(spec: TablesSpec, others: &[Vec<u8>]) -> World {
         "fallback_down",
         "learned",
         "originated",
+        "denied_source",
+        "service_rate",
+        "source_rate",
     ];
     let missing: Vec<_> = all.iter().filter(|name| counts[*name] == 0).collect();
     assert!(missing.is_empty(), "{missing:?} did not happen");

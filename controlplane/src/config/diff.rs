@@ -5,8 +5,8 @@
 use std::{collections::HashMap, net::SocketAddr};
 
 use super::{
-    AffinityPolicy, Auth, Backend, Config, Control, Dpdk, Limits, Service, SignalListener, Tls,
-    Tunnel, Workers,
+    AffinityPolicy, Auth, Backend, Config, Control, Dpdk, Limits, Service, ServiceLimits,
+    SignalListener, Tls, Tunnel, Workers,
 };
 use text::Text;
 
@@ -242,17 +242,30 @@ fn by_name<'a, T>(
 fn service(old: &Service, new: &Service) -> Vec<FieldChange> {
     let mut changes = fields!(Service, old, new;
         address => "address",
+        prefix_length => "address (prefix length)",
         port => "port",
         protocol => "protocol",
         scheduler => "scheduler",
         forward => "forward",
         flow_timeout => "flow_timeout",
+        slow_start => "slow_start",
+        allow => "allow",
+        deny => "deny",
         health => "health",
-        ; name, tunnel, affinity, backends
+        ; name, tunnel, limits, affinity, backends
     );
     changes.extend(tunnel(&old.tunnel, &new.tunnel));
+    changes.extend(service_limits(&old.limits, &new.limits));
     changes.extend(affinity(&old.affinity, &new.affinity));
     changes
+}
+
+fn service_limits(old: &ServiceLimits, new: &ServiceLimits) -> Vec<FieldChange> {
+    fields!(ServiceLimits, old, new;
+        new_flows_per_second => "limits.new_flows_per_second",
+        new_flows_per_second_per_source => "limits.new_flows_per_second_per_source",
+        ;
+    )
 }
 
 fn tunnel(old: &Tunnel, new: &Tunnel) -> Vec<FieldChange> {
@@ -390,6 +403,26 @@ mod tests {
                 "port = 80\naffinity.duration_cap = \"8h\"\nhealth.check = \"tcp\"",
                 "service shop health: none -> tcp every 2s, timeout 1s, rise 2, fall 3\n\
                  service shop affinity.duration_cap: none -> 8h\n",
+            ),
+            (
+                "port = 80",
+                "port = 80\nslow_start = \"30s\"\nallow = [\"10.0.0.0/8\"]\ndeny = [\"10.1.2.3\"]",
+                "service shop slow_start: none -> 30s\n\
+                 service shop allow: [] -> [10.0.0.0/8]\n\
+                 service shop deny: [] -> [10.1.2.3/32]\n",
+            ),
+            (
+                "port = 80",
+                "port = 80\nlimits.new_flows_per_second = 9\n\
+                 limits.new_flows_per_second_per_source = 3",
+                "service shop limits.new_flows_per_second: none -> 9\n\
+                 service shop limits.new_flows_per_second_per_source: none -> 3\n",
+            ),
+            (
+                "address = \"10.9.0.100\"",
+                "address = \"10.9.1.0/28\"",
+                "service shop address: 10.9.0.100 -> 10.9.1.0\n\
+                 service shop address (prefix length): 32 -> 28\n",
             ),
             (
                 "port = 80",

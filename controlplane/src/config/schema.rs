@@ -77,16 +77,26 @@ pub(super) struct Control {
 pub(super) struct Service {
     pub(super) place: Place,
     pub(super) name: Field<String>,
-    pub(super) address: Field<IpAddr>,
+    pub(super) address: Field<Prefix>,
     pub(super) port: Field<u16>,
     pub(super) protocol: Field<Protocol>,
     pub(super) scheduler: Field<Scheduler>,
     pub(super) forward: Field<Forward>,
     pub(super) tunnel: Option<Tunnel>,
     pub(super) flow_timeout: Field<Duration>,
+    pub(super) slow_start: Field<Duration>,
+    pub(super) allow: Option<Vec<Spanned<Prefix>>>,
+    pub(super) deny: Option<Vec<Spanned<Prefix>>>,
+    pub(super) limits: Option<ServiceLimits>,
     pub(super) affinity: Option<Affinity>,
     pub(super) health: Option<Health>,
     pub(super) backends: Vec<Backend>,
+}
+
+/// `[service.limits]`.
+pub(super) struct ServiceLimits {
+    pub(super) new_flows_per_second: Field<u32>,
+    pub(super) new_flows_per_second_per_source: Field<u32>,
 }
 
 /// `[service.tunnel]`.
@@ -238,20 +248,42 @@ fn service(table: &mut Table<'_>) -> Service {
         Duration::from_secs(1)..=Duration::from_hours(2),
         "shorter loses live flows, longer keeps dead ones",
     );
+    let slow_start = duration(
+        Duration::from_secs(1)..=Duration::from_hours(1),
+        "leave it out for the whole weight at once",
+    );
+    table.must_not_be_empty("allow");
     let has_tunnel = table.has("tunnel");
     Service {
         place: table.place(),
         name: table.required("name", value::name),
-        address: table.required("address", value::host),
+        address: table.required("address", value::vips),
         port: table.required("port", integer(0..=65_535, "0 is every port of the VIP")),
         protocol: table.or("protocol", word, Protocol::Tcp),
         scheduler: table.or("scheduler", word, Scheduler::Maglev),
         forward: table.or("forward", word, Forward::Dsr),
         tunnel: table.table("tunnel", |it| tunnel(it, has_tunnel)),
         flow_timeout: table.or("flow_timeout", flow_timeout, Duration::from_mins(5)),
+        slow_start: table.optional("slow_start", slow_start),
+        allow: table.list("allow", value::network),
+        deny: table.list("deny", value::network),
+        limits: table.table("limits", service_limits),
         affinity: table.table("affinity", affinity),
         health: table.optional_table("health", health),
         backends: table.tables("backend", backend),
+    }
+}
+
+fn service_limits(table: &mut Table<'_>) -> ServiceLimits {
+    let rate = || {
+        integer(
+            1..=10_000_000,
+            "leave it out for no limit; \"deny\" refuses clients",
+        )
+    };
+    ServiceLimits {
+        new_flows_per_second: table.optional("new_flows_per_second", rate()),
+        new_flows_per_second_per_source: table.optional("new_flows_per_second_per_source", rate()),
     }
 }
 

@@ -11,6 +11,7 @@ use super::schema::File;
 
 mod backend;
 mod build;
+mod clients;
 mod host;
 mod service;
 mod tunnel;
@@ -23,6 +24,9 @@ const MOST_WORKERS: usize = 64;
 const MOST_SERVICES: usize = 4096;
 /// The most backends of all services together.
 const MOST_BACKENDS: usize = 16_384;
+
+/// The most prefixes of clients in both lists of a service.
+const MOST_PREFIXES: usize = 4096;
 
 /// Checks `file`. `None`: a value is missing, and that has been reported.
 pub(super) fn validate(file: File, problems: &mut Vec<Problem>) -> Option<Config> {

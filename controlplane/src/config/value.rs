@@ -2,7 +2,7 @@
 //! does not fit. Relations between values are for `validate`.
 
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -307,6 +307,81 @@ pub(super) fn port_address(value: &DeValue<'_>) -> Result<PortAddress, Misfit> {
             address,
             prefix_length,
         }),
+    }
+}
+
+/// A VIP, or a prefix of them.
+pub(super) fn vips(value: &DeValue<'_>) -> Result<Prefix, Misfit> {
+    let vips = if string(value)?.contains('/') {
+        network(value)?
+    } else {
+        whole(host(value)?)
+    };
+    let (widest, address) = (widest_vips(vips.address), vips.address);
+    if vips.length < widest {
+        let message = format!("must have a prefix length of {widest} or more, not {vips}");
+        return Err(Misfit::new(message).help("every address of it is answered for"));
+    }
+    match not_a_host(address).or(address.is_loopback().then_some("a loopback address")) {
+        Some(what) => Err(cannot_be(address, what)),
+        None => Ok(vips),
+    }
+}
+
+/// The shortest prefix of VIPs: a mistyped length must not take a network over.
+fn widest_vips(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 16 } else { 48 }
+}
+
+/// The prefix of one address.
+fn whole(address: IpAddr) -> Prefix {
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    Prefix { address, length }
+}
+
+/// A prefix of clients' addresses; an address alone is a prefix of its whole length.
+pub(super) fn network(value: &DeValue<'_>) -> Result<Prefix, Misfit> {
+    let text = string(value)?;
+    let (host, length) = match text.split_once('/') {
+        Some((host, length)) => (host, Some(length)),
+        None => (text, None),
+    };
+    let host = address(host)?;
+    let longest = if host.is_ipv4() { 32 } else { 128 };
+    let length = match length {
+        None => longest,
+        Some(length) => length
+            .parse()
+            .ok()
+            .filter(|length| (0..=longest).contains(length))
+            .ok_or_else(|| {
+                Misfit::new(format!(
+                    "must have a prefix length of 0 to {longest}, not {length:?}"
+                ))
+            })?,
+    };
+    let prefix = Prefix {
+        address: first_of(host, length),
+        length,
+    };
+    if prefix.address == host {
+        return Ok(prefix);
+    }
+    let message = format!("has bits set beyond its length: {text:?}");
+    Err(Misfit::new(message).help(format!("write {prefix}, or {host} for that one address")))
+}
+
+/// The first address of the prefix of so many bits that `address` is in.
+fn first_of(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            Ipv4Addr::from_bits(v4.to_bits() & mask).into()
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+        }
     }
 }
 

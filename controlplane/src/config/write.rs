@@ -4,7 +4,7 @@
 
 use super::{
     AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Forward, Health, Limits,
-    Port, Service, SignalListener, Tls, Tunnel, Workers, duration,
+    Port, Service, ServiceLimits, SignalListener, Tls, Tunnel, Workers, duration,
 };
 use std::{fmt::Display, net::IpAddr, path::Path, time::Duration};
 use toml::Value;
@@ -187,24 +187,38 @@ impl Writer {
         let Service {
             name,
             address,
+            prefix_length: _,
             port,
             protocol,
             scheduler,
             forward,
             tunnel,
             flow_timeout,
+            slow_start,
+            allow,
+            deny,
+            limits,
             affinity,
             health,
             backends,
         } = service;
         self.table("[[service]]");
         self.key("name", text(name));
-        self.key("address", text(address));
+        let vips = service.vips();
+        let one = vips.is_one().then(|| text(address));
+        self.key("address", one.unwrap_or_else(|| text(vips)));
         self.key("port", i64::from(*port));
         self.key("protocol", text(protocol));
         self.key("scheduler", text(scheduler));
         self.key("forward", text(forward));
         self.key("flow_timeout", time(*flow_timeout));
+        self.optional("slow_start", slow_start.map(time));
+        for (key, list) in [("allow", allow), ("deny", deny)] {
+            if !list.is_empty() {
+                self.key(key, texts(list));
+            }
+        }
+        self.service_limits(limits);
         self.tunnel(*forward, tunnel);
         self.affinity(affinity);
         if let Some(health) = health {
@@ -213,6 +227,18 @@ impl Writer {
         for backend in backends {
             self.backend(backend, *port);
         }
+    }
+
+    fn service_limits(&mut self, limits: &ServiceLimits) {
+        let ServiceLimits {
+            new_flows_per_second: all,
+            new_flows_per_second_per_source: of_one,
+        } = *limits;
+        if all.or(of_one).is_some() {
+            self.table("[service.limits]");
+        }
+        self.optional("new_flows_per_second", all.map(i64::from));
+        self.optional("new_flows_per_second_per_source", of_one.map(i64::from));
     }
 
     /// Only of a service that has one, with only the keys that it may have.

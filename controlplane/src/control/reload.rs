@@ -11,7 +11,10 @@ use crate::{
     publish,
 };
 use hashbrown::HashSet;
-use tether_dataplane::tables::id::{BackendId, ServiceId};
+use tether_dataplane::{
+    clock::Millis,
+    tables::id::{BackendId, ServiceId},
+};
 
 impl Control {
     /// Takes over a configuration; a refusal says all that is in its way, and has changed nothing.
@@ -63,6 +66,8 @@ impl Control {
     ) -> usize {
         self.has_changed = true;
         self.needs_tables = false;
+        // New backends, and those of another slow_start, are looked at in this turn.
+        self.next_rise = Millis::default();
         self.master.registry = registry;
         if let Some(recorder) = &mut self.recorder {
             recorder.journal.forget_names();

@@ -87,6 +87,7 @@ impl Control {
         }
         let mut registry = Registry::default();
         registry.adopt(&config, &|_| true)?;
+        registry.begin_full();
         let found = ports.view();
         if found.len() != config.ports.len() {
             let (configured, found) = (config.ports.len(), found.len());
@@ -123,6 +124,7 @@ impl Control {
             published: 0,
             has_changed: false,
             needs_tables: false,
+            next_rise: Millis::NEVER,
             is_stopping: false,
         };
         Ok((control, seats))

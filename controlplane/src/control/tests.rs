@@ -11,6 +11,7 @@ mod oracle;
 mod outcomes;
 mod reload;
 mod restart;
+mod slow_start;
 mod speakers;
 mod time;
 mod trouble;

@@ -1,7 +1,7 @@
 //! A backend as the control thread knows it: what it is configured to be, what the operator wants,
 //! what its health says, which life of its process speaks, and how much it has said this second.
 
-use super::bucket::Bucket;
+use super::{bucket::Bucket, rise::Rise};
 use crate::config;
 use tether_api::operator::AdminState;
 use tether_dataplane::tables::{
@@ -26,6 +26,10 @@ pub struct Backend {
     pub is_healthy: bool,
     /// Its share, as configured or as an operator has set it since.
     pub weight: u32,
+    /// How far it has come since it came up (`slow_start`).
+    pub rise: Rise,
+    /// The tenths of its weight that it has now, beside the others of its service.
+    pub tenths: u32,
     /// The lives of its process.
     pub boots: Boots,
     /// Signals that it may still send.
@@ -105,6 +109,8 @@ impl Backend {
             settings: new.settings,
             admin: AdminState::Enable,
             is_healthy: true,
+            rise: Rise::Down,
+            tenths: 1,
             boots: Boots::default(),
             signals: Bucket::default(),
             is_removed: false,

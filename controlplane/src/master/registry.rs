@@ -8,12 +8,16 @@ use super::backend::{Backend, NewBackend};
 use crate::config::{self, Config};
 use hashbrown::HashMap;
 use std::{
-    collections::VecDeque,
+    cmp::Reverse,
+    collections::{BTreeMap, VecDeque},
     net::{IpAddr, SocketAddr},
 };
 use tether_dataplane::{
     limits,
-    tables::id::{BackendId, ServiceId},
+    tables::{
+        id::{BackendId, ServiceId},
+        prefix::Prefix,
+    },
 };
 
 /// A service.
@@ -45,6 +49,8 @@ pub struct Registry {
 struct Index {
     names: HashMap<String, ServiceId>,
     vips: HashMap<SocketAddr, Vec<ServiceId>>,
+    /// By first address, for each length of several VIPs, the longest first.
+    prefixes: BTreeMap<Reverse<u8>, HashMap<SocketAddr, Vec<ServiceId>>>,
     sockets: HashMap<SocketAddr, Vec<BackendId>>,
     addresses: HashMap<IpAddr, Vec<BackendId>>,
     certificates: HashMap<String, Vec<BackendId>>,
@@ -138,10 +144,23 @@ impl Registry {
         backends.find(|it| it.settings.name == name)
     }
 
-    /// The services at a VIP and port: those of that port, else those of every port.
+    /// The services at a VIP and port: those of that address, else of the longest prefix that
+    /// holds it; there those of that port, else those of every port.
     #[must_use]
     pub fn services_at(&self, destination: SocketAddr) -> &[ServiceId] {
-        at(&self.index.vips, destination)
+        let mut by_prefix = self
+            .index
+            .prefixes
+            .iter()
+            .filter_map(|(Reverse(length), of)| {
+                let prefix = Prefix::new(destination.ip().to_canonical(), *length)?;
+                let first = SocketAddr::new(prefix.address(), destination.port());
+                Some(at(of, first)).filter(|found| !found.is_empty())
+            });
+        match at(&self.index.vips, destination) {
+            [] => by_prefix.next().unwrap_or_default(),
+            exact => exact,
+        }
     }
 
     /// The backends that listen at an address and port: at that port, else at every port.
@@ -319,7 +338,13 @@ impl Index {
             let settings = &service.settings;
             index.names.insert(settings.name.clone(), service.id);
             let vip = SocketAddr::new(settings.address, settings.port);
-            index.vips.entry(vip).or_default().push(service.id);
+            let places = if settings.vips().is_one() {
+                &mut index.vips
+            } else {
+                let length = Reverse(settings.prefix_length);
+                index.prefixes.entry(length).or_default()
+            };
+            places.entry(vip).or_default().push(service.id);
         }
         for backend in registry.backends.iter().flatten() {
             index.add(backend);

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use tether_api::operator::{self, ExplainPacket, Explanation, Payload, PlacedBy};
 use tether_dataplane::{
     clock::Millis,
-    explain::{By, Explanation as Decided, Packet},
+    explain::{By, Explanation as Decided, Load, Packet, Rule},
     key::Protocol,
     plane::{Answer as Found, FlowView, Question},
     tables::{backend::BackendState, id::BackendId},
@@ -167,14 +167,10 @@ fn by_tables(
 ) -> Explanation {
     let (by, reason) = match decided.by {
         By::Affinity => (PlacedBy::Affinity, affinity_reason(control, decided)),
-        By::Scheduler { slot, in_turn } => {
+        By::Scheduler { slot, rule } => {
             let why = why_not_affinity(control, decided, without);
-            let turn = if in_turn {
-                "the first turn of a worker"
-            } else {
-                "by the hash of the flow"
-            };
-            let reason = format!("{why}: slot {slot} of the scheduler, {turn}");
+            let rule = rule_text(rule);
+            let reason = format!("{why}: slot {slot} of the scheduler, {rule}");
             (PlacedBy::Scheduler, reason)
         }
         By::None => (PlacedBy::None, nobody(control, decided, without)),
@@ -184,6 +180,21 @@ fn by_tables(
         backend: decided.backend.map(|id| rows::backend_name(control, id)),
         reason,
         ..blank(control, decided, now)
+    }
+}
+
+fn rule_text(rule: Rule) -> String {
+    let of = |Load { flows, weight }| {
+        format!("{flows} flows of weight {weight}; each worker goes by its own flows")
+    };
+    match rule {
+        Rule::FlowHash => "by the hash of the flow".to_owned(),
+        Rule::SourceHash => "by the hash of the client's address".to_owned(),
+        Rule::Turn => "the first turn of a worker".to_owned(),
+        Rule::FewestFlows(load) => format!("the fewest flows for its weight: {}", of(load)),
+        Rule::FewerOfTwo(load) => {
+            format!("the fewer flows of two taken at random: {}", of(load))
+        }
     }
 }
 
@@ -243,6 +254,9 @@ fn why_not_affinity(control: &Control, decided: &Decided, without: Option<Backen
 fn nobody(control: &Control, decided: &Decided, without: Option<BackendId>) -> String {
     match (decided.service, decided.affinity) {
         (None, _) => "no service has this destination".to_owned(),
+        (Some(_), _) if decided.is_denied => {
+            "the allow and deny lists of the service refuse this client".to_owned()
+        }
         (Some(_), Some(_)) => {
             let why = why_not_affinity(control, decided, without);
             format!("{why}, and nobody takes its place")

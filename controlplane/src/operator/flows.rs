@@ -16,7 +16,7 @@ use tether_dataplane::{
     clock::Millis,
     key,
     plane::{Answer as Found, FlowFilter, FlowView, Question},
-    tables::id::BackendId,
+    tables::{id::BackendId, prefix::Prefix},
 };
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -53,6 +53,7 @@ pub(super) fn begin(
         Some(name) => Some(service_named(control, name)?),
         None => None,
     };
+    let destination = service.and_then(destination);
     let backends = match &filter.backend {
         Some(name) => Some(backends_named(control, filter.service.as_deref(), name)?),
         None => None,
@@ -61,7 +62,7 @@ pub(super) fn begin(
         lines,
         filter: FlowFilter {
             source: filter.source.map(|it| (it.address(), it.prefix_length())),
-            destination: service.map(destination),
+            destination,
             backend: one(backends.as_ref()),
         },
         backends,
@@ -75,10 +76,11 @@ pub(super) fn begin(
     }))
 }
 
-fn destination(service: &Service) -> (key::Protocol, std::net::IpAddr, u16) {
+fn destination(service: &Service) -> Option<(key::Protocol, Prefix, u16)> {
     let settings = &service.settings;
     let protocol = publish::protocol(settings.protocol);
-    (protocol, settings.address, settings.port)
+    let vips = Prefix::new(settings.address, settings.prefix_length)?;
+    Some((protocol, vips, settings.port))
 }
 
 fn one(backends: Option<&HashSet<BackendId>>) -> Option<BackendId> {

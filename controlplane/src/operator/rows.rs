@@ -25,6 +25,7 @@ pub(crate) fn service(control: &Control, service: &Service) -> operator::Service
         name: settings.name.clone(),
         protocol: protocol(settings.protocol),
         address: settings.address,
+        prefix_length: Some(settings.prefix_length).filter(|_| !settings.vips().is_one()),
         port: settings.port,
         scheduler: settings.scheduler.to_string(),
         forward: settings.forward.to_string(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tether_controlplane::config::{
     AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Forward, Health, Idle,
     Limits, OnBackendDown, OnConflict, Port, PortAddress, Prefix, Protocol, Refresh, Scheduler,
-    Service, SignalListener, Tls, Tunnel, Workers,
+    Service, ServiceLimits, SignalListener, Tls, Tunnel, Workers,
 };
 
 use super::EXAMPLE;
@@ -24,6 +24,7 @@ fn example_service() -> Service {
     Service {
         name: "shop".to_owned(),
         address: address("10.9.0.100"),
+        prefix_length: 32,
         port: 80,
         protocol: Protocol::Tcp,
         scheduler: Scheduler::Maglev,
@@ -36,6 +37,10 @@ fn example_service() -> Service {
             mss_clamp: None,
         },
         flow_timeout: Duration::from_mins(5),
+        slow_start: None,
+        allow: Vec::new(),
+        deny: Vec::new(),
+        limits: ServiceLimits::default(),
         affinity: AffinityPolicy {
             duration: Duration::from_mins(30),
             duration_cap: Some(Duration::from_hours(8)),
@@ -253,6 +258,46 @@ fn every_word_is_read_as_itself() {
     each("affinity.on_backend_down", &downs, |service| {
         service.affinity.on_backend_down.to_string()
     });
+}
+
+#[test]
+fn a_prefix_of_vips() {
+    for (text, first, length) in [
+        ("10.9.1.0/28", "10.9.1.0", 28),
+        ("10.9.0.100/32", "10.9.0.100", 32),
+        ("10.16.0.0/16", "10.16.0.0", 16),
+    ] {
+        let config = config(&EXAMPLE.replacen("\"10.9.0.100\"", &format!("{text:?}"), 1));
+        let expected = Service {
+            address: address(first),
+            prefix_length: length,
+            ..example_service()
+        };
+        assert_eq!(config.services, [expected], "{text}");
+    }
+}
+
+#[test]
+fn who_may_come_and_how_fast() {
+    let keys = "port = 80\nslow_start = \"30s\"\nallow = [\"10.0.0.0/8\", \"0.0.0.0/0\"]\n\
+                deny = [\"10.1.2.3\"]\nlimits.new_flows_per_second = 1000\n\
+                limits.new_flows_per_second_per_source = 10\nprotocol";
+    let config = config(&EXAMPLE.replacen("port = 80\nprotocol", keys, 1));
+    let prefix = |text, length| Prefix {
+        address: address(text),
+        length,
+    };
+    let expected = Service {
+        slow_start: Some(Duration::from_secs(30)),
+        allow: vec![prefix("10.0.0.0", 8), prefix("0.0.0.0", 0)],
+        deny: vec![prefix("10.1.2.3", 32)],
+        limits: ServiceLimits {
+            new_flows_per_second: Some(1000),
+            new_flows_per_second_per_source: Some(10),
+        },
+        ..example_service()
+    };
+    assert_eq!(config.services, [expected]);
 }
 
 #[test]

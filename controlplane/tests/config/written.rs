@@ -84,6 +84,15 @@ fn what_is_written_in_another_way_than_it_was_read_survives() {
 }
 
 #[test]
+fn who_may_come_and_how_fast_survives() {
+    let keys = "10.9.1.0/28\"\nslow_start = \"30s\"\nallow = [\"0.0.0.0/0\", \"10.1.2.3\"]\n\
+                deny = [\"10.0.0.0/8\"]\nlimits.new_flows_per_second = 9";
+    survives(&EXAMPLE.replacen("10.9.0.100\"", keys, 1));
+    let one = "10.9.0.100\"\nlimits.new_flows_per_second_per_source = 9";
+    survives(&EXAMPLE.replacen("10.9.0.100\"", one, 1));
+}
+
+#[test]
 fn tunnels_and_the_audit_log_survive() {
     for (forward, keys) in [
         ("gue", "port = 6081\nvariant = 0\nmss_clamp = 1300"),

@@ -27,6 +27,7 @@ mod python;
 mod refusals;
 mod reload;
 mod rules;
+mod schedulers;
 mod spread;
 mod testbed;
 mod time;

@@ -1,7 +1,8 @@
-//! New flows: an affinity decides, or the scheduler does (contract rules R2 and R3).
+//! New flows: an affinity decides, or the scheduler does (contract rules R2 and R3), within the limits
+//! of the service.
 
 use super::{
-    Entry, Verdict, View,
+    Entry, Verdict, View, admit,
     follow::{self, NewFlows, event_of},
     path::PathKey,
 };
@@ -104,7 +105,19 @@ fn place<F, K: PathKey>(
             return Err(Fate::BackendDown);
         }
     }
-    let choice = choose(&packet.key, service, hit, view, own)?;
+    // A flow that has to move is not a new one.
+    let is_new = known.is_none() || event_of(packet) == TcpEvent::Syn;
+    if is_new {
+        admit::of_source(packet.key.source(), service, &mut own.rates, view.now)?;
+    }
+    let choice = if let Some(choice) = owner(service, hit, view, own)? {
+        choice
+    } else {
+        if is_new {
+            admit::to_service(service, &mut own.rates, view.now)?;
+        }
+        scheduled(&packet.key, service, own)?
+    };
     if let Some(place) = known {
         forget::<F, K>(place, view, own);
     }
@@ -128,18 +141,17 @@ fn drops_mid_stream<K: PathKey>(
     !opens && down && service.spec.on_backend_down == OnBackendDown::Drop
 }
 
-/// The affinity's owner, if there is one that takes it; else the scheduler's choice.
-fn choose<F, K: PathKey>(
-    key: &K,
+/// The affinity's owner, if there is one that takes it.
+fn owner<F>(
     service: &Service,
     hit: Option<Hit>,
     view: View<'_>,
-    own: &mut Own<F>,
-) -> Result<Choice, Fate> {
+    own: &Own<F>,
+) -> Result<Option<Choice>, Fate> {
     if let Some(hit) = hit {
         match view.tables.backend(hit.owner).map(|it| it.state) {
             Some(state) if state.takes_affinities() => {
-                return Ok(by_affinity(hit, service, view.affinities));
+                return Ok(Some(by_affinity(hit, service, view.affinities)));
             }
             Some(BackendState::Down) if service.spec.on_backend_down == OnBackendDown::Drop => {
                 return Err(Fate::BackendDown);
@@ -149,8 +161,15 @@ fn choose<F, K: PathKey>(
             None => own.counters.fallback_removed.add(1),
         }
     }
+    Ok(None)
+}
+
+/// The scheduler's choice.
+fn scheduled<F, K: PathKey>(key: &K, service: &Service, own: &mut Own<F>) -> Result<Choice, Fate> {
     let turn = &mut own.turns[service.spec.id.index()];
-    let (_, backend) = service.slots.choose(key, turn).ok_or(Fate::NoBackend)?;
+    let flows = |backend| own.counters.backend_flows(backend).get();
+    let chosen = service.slots.choose(key, turn, flows);
+    let (_, backend) = chosen.ok_or(Fate::NoBackend)?;
     Ok(Choice {
         backend,
         placement: Placement::Scheduler,

@@ -10,6 +10,7 @@ fn slots(scheduler: Scheduler, weights: &[u32]) -> Slots {
         id: BackendId(id),
         name: format!("shop-{id}"),
         weight: *weight,
+        nominal_weight: *weight,
     });
     Slots::new(scheduler, candidates.collect())
 }
@@ -27,10 +28,13 @@ fn key(client: u32) -> Key4 {
     }
 }
 
-const ALL: [Scheduler; 3] = [
+const ALL: [Scheduler; 6] = [
     Scheduler::Maglev,
     Scheduler::RoundRobin,
     Scheduler::WeightedRoundRobin,
+    Scheduler::LeastConnections,
+    Scheduler::PowerOfTwo,
+    Scheduler::SourceHash,
 ];
 
 proptest! {
@@ -72,15 +76,16 @@ proptest! {
     }
 
     #[test]
-    fn only_candidates_with_a_weight_are_chosen(weights in prop::collection::vec(0_u32..3, 0..6), client: u32, turn: u32) {
+    fn only_candidates_with_a_weight_are_chosen(weights in prop::collection::vec(0_u32..3, 0..6), client: u32, turn: u32, flows in any::<[u16; 6]>()) {
+        let flows = |backend: BackendId| u64::from(flows[backend.index()]);
         for scheduler in ALL {
             let slots = slots(scheduler, &weights);
-            let chosen = slots.choose(&key(client), &mut turn.clone());
+            let chosen = slots.choose(&key(client), &mut turn.clone(), flows);
             prop_assert_eq!(chosen.is_none(), weights.iter().all(|weight| *weight == 0));
             if let Some((slot, backend)) = chosen {
                 prop_assert!(weights[backend.index()] > 0);
                 prop_assert_eq!(slots.backends[slot], backend);
-                prop_assert_eq!(slots.choose(&key(client), &mut turn.clone()), chosen);
+                prop_assert_eq!(slots.choose(&key(client), &mut turn.clone(), flows), chosen);
             }
         }
     }

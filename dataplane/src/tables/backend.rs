@@ -60,6 +60,8 @@ pub struct BackendSpec {
     pub address: IpAddr,
     /// Its share among the service's backends; 0: none of the scheduled flows.
     pub weight: u32,
+    /// Its weight by the configuration: what tables are sized for, whatever its weight is now.
+    pub nominal_weight: u32,
     /// What it takes now.
     pub state: BackendState,
 }

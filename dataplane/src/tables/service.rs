@@ -3,9 +3,15 @@
 #[cfg(test)]
 mod model;
 
-use super::{id::ServiceId, tunnel::TunnelSpec};
+use super::{
+    clients::{ClientLists, Clients},
+    id::ServiceId,
+    prefix::{Prefix, bits},
+    tunnel::TunnelSpec,
+};
 use crate::{hash::HashKeys, key::Protocol, schedule::Slots};
 use std::{
+    cmp::Reverse,
     net::IpAddr,
     sync::{Arc, OnceLock},
 };
@@ -20,6 +26,12 @@ pub enum Scheduler {
     RoundRobin,
     /// In turn, in proportion to the weights, interleaved.
     WeightedRoundRobin,
+    /// The backend with the fewest of the worker's flows for its weight.
+    LeastConnections,
+    /// The one with fewer flows for its weight of two that are taken at random.
+    PowerOfTwo,
+    /// By the hash of the client's address alone (Maglev's table): all connections of a client agree.
+    SourceHash,
 }
 
 /// What extends an affinity (contract rule T2).
@@ -54,6 +66,15 @@ pub enum Forward {
     Tunnel(TunnelSpec),
 }
 
+/// How many new flows a second a service takes, over all workers; `None`: as many as come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlowLimits {
+    /// Of those that the scheduler places.
+    pub per_second: Option<u32>,
+    /// Of one IPv4 address or IPv6 /64, whoever places them.
+    pub per_second_per_source: Option<u32>,
+}
+
 /// A service as the control plane describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceSpec {
@@ -61,8 +82,10 @@ pub struct ServiceSpec {
     pub id: ServiceId,
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// The VIP.
+    /// The VIP, or the first of several.
     pub address: IpAddr,
+    /// How many bits the VIPs share: 32 or 128 for one.
+    pub prefix_length: u8,
     /// The port; 0: every port of the VIP.
     pub port: u16,
     /// How new flows are spread.
@@ -77,6 +100,10 @@ pub struct ServiceSpec {
     pub refresh: Refresh,
     /// What becomes of packets whose backend is down.
     pub on_backend_down: OnBackendDown,
+    /// Whose new flows it takes.
+    pub clients: ClientLists,
+    /// How many new flows it takes.
+    pub limits: FlowLimits,
 }
 
 /// A service as workers read it.
@@ -84,6 +111,17 @@ pub struct ServiceSpec {
 pub(crate) struct Service {
     pub(crate) spec: ServiceSpec,
     pub(crate) slots: Arc<Slots>,
+    /// Whose new flows it takes; `None`: everybody's.
+    pub(crate) clients: Option<Arc<Clients>>,
+}
+
+impl Service {
+    /// Whether it takes new flows of this client.
+    #[inline]
+    pub(crate) fn takes(&self, client: IpAddr) -> bool {
+        let clients = self.clients.as_ref();
+        clients.is_none_or(|clients| clients.take(client))
+    }
 }
 
 /// Services by their place, and the index that finds one by what a packet addresses.
@@ -92,6 +130,28 @@ pub(crate) struct Services {
     all: Vec<Option<Service>>,
     /// Open addressing, a power of two, at most a quarter full; `EMPTY` ends a search.
     index: Box<[u16]>,
+    /// The prefix lengths of services of several VIPs, longest first; mostly there is none.
+    lengths: Box<[u8]>,
+}
+
+/// What services are found by: VIPs of the same first bits, and a port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Destination {
+    protocol: Protocol,
+    address: IpAddr,
+    prefix_length: u8,
+    port: u16,
+}
+
+impl ServiceSpec {
+    fn destination(&self) -> Destination {
+        Destination {
+            protocol: self.protocol,
+            address: self.address,
+            prefix_length: self.prefix_length,
+            port: self.port,
+        }
+    }
 }
 
 const EMPTY: u16 = u16::MAX;
@@ -102,9 +162,9 @@ fn keys() -> &'static HashKeys {
     KEYS.get_or_init(HashKeys::random)
 }
 
-fn hash(protocol: Protocol, address: IpAddr, port: u16) -> usize {
-    let rest = u64::from(port) << 8 | protocol as u64;
-    let hash = match address {
+fn hash(of: Destination) -> usize {
+    let rest = u64::from(of.port) << 16 | u64::from(of.prefix_length) << 8 | of.protocol as u64;
+    let hash = match of.address {
         IpAddr::V4(v4) => keys().hash2(u64::from(v4.to_bits()), rest),
         IpAddr::V6(v6) => {
             let bits = v6.to_bits();
@@ -124,9 +184,13 @@ impl Services {
         let mut all: Vec<Option<Service>> = Vec::new();
         all.resize_with(places.unwrap_or(0), || None);
         let mut index = vec![EMPTY; (list.len() * 4).next_power_of_two().max(8)];
+        let mut lengths = Vec::new();
         for service in list {
             let spec = &service.spec;
-            let mut place = hash(spec.protocol, spec.address, spec.port) & (index.len() - 1);
+            if spec.prefix_length < bits(spec.address) {
+                lengths.push(spec.prefix_length);
+            }
+            let mut place = hash(spec.destination()) & (index.len() - 1);
             while index[place] != EMPTY {
                 place = (place + 1) & (index.len() - 1);
             }
@@ -134,29 +198,58 @@ impl Services {
             let id = spec.id.index();
             all[id] = Some(service);
         }
+        lengths.sort_unstable_by_key(|length| Reverse(*length));
+        lengths.dedup();
         Self {
             all,
             index: index.into_boxed_slice(),
+            lengths: lengths.into_boxed_slice(),
         }
     }
 
-    /// The service that a packet addresses: the one of the port, else the one of every port.
+    /// The service that a packet addresses: of its address, else of the longest prefix that holds
+    /// it; there the one of the port, else the one of every port.
     #[inline]
     pub(crate) fn find(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<&Service> {
-        self.find_exactly(protocol, address, port)
-            .or_else(|| self.find_exactly(protocol, address, 0))
+        let of_vip = Destination {
+            protocol,
+            address,
+            prefix_length: bits(address),
+            port,
+        };
+        self.find_at(of_vip).or_else(|| self.find_by_prefix(of_vip))
     }
 
-    fn find_exactly(&self, protocol: Protocol, address: IpAddr, port: u16) -> Option<&Service> {
-        let mut place = hash(protocol, address, port) & (self.index.len() - 1);
+    fn find_by_prefix(&self, of_vip: Destination) -> Option<&Service> {
+        self.lengths.iter().find_map(|length| {
+            let prefix = Prefix::new(of_vip.address, *length)?;
+            self.find_at(Destination {
+                address: prefix.address(),
+                prefix_length: *length,
+                ..of_vip
+            })
+        })
+    }
+
+    #[inline]
+    fn find_at(&self, destination: Destination) -> Option<&Service> {
+        let of_every_port = Destination {
+            port: 0,
+            ..destination
+        };
+        self.find_exactly(destination)
+            .or_else(|| self.find_exactly(of_every_port))
+    }
+
+    fn find_exactly(&self, destination: Destination) -> Option<&Service> {
+        let mut place = hash(destination) & (self.index.len() - 1);
         loop {
             let id = self.index[place];
             if id == EMPTY {
                 return None;
             }
             let service = self.all[usize::from(id)].as_ref()?;
-            let spec = &service.spec;
-            if (spec.protocol, spec.address, spec.port) == (protocol, address, port) {
+            if service.spec.destination() == destination {
                 return Some(service);
             }
             place = (place + 1) & (self.index.len() - 1);

@@ -1,6 +1,10 @@
 //! The forwarder's own place on its links: MAC and IP addresses of ports, gateways, VIPs.
 
-use super::{id::PortId, neighbour::Neighbours};
+use super::{
+    id::PortId,
+    neighbour::Neighbours,
+    prefix::{Prefix, bits},
+};
 use crate::{
     tables::affinity::source::{mask4, mask6},
     wire::ethernet::Mac,
@@ -50,6 +54,8 @@ pub(crate) struct Stations {
     ports: Vec<Station>,
     /// Sorted; ARP, NDP and ping look here, no packet of a flow does.
     ours: Vec<IpAddr>,
+    /// The VIPs that are more than one address. They are answered for, not announced.
+    prefixes: Vec<Prefix>,
     /// Another one where other addresses are to be announced, or elsewhere.
     edition: u64,
 }
@@ -57,11 +63,15 @@ pub(crate) struct Stations {
 impl Stations {
     pub(crate) fn new(
         ports: &[PortSpec],
-        vips: impl Iterator<Item = IpAddr>,
+        vips: impl Iterator<Item = Prefix>,
         neighbours: &mut Neighbours,
     ) -> Self {
         let own = ports.iter().flat_map(|port| &port.addresses);
-        let mut ours: Vec<IpAddr> = own.map(|(address, _)| *address).chain(vips).collect();
+        let mut ours: Vec<IpAddr> = own.map(|(address, _)| *address).collect();
+        let is_one = |vip: &Prefix| vip.length() == bits(vip.address());
+        let (single, mut prefixes): (Vec<Prefix>, Vec<Prefix>) = vips.partition(is_one);
+        ours.extend(single.into_iter().map(Prefix::address));
+        prefixes.dedup();
         ours.sort_unstable();
         ours.dedup();
         for (id, port) in super::port_ids(ports.len()).zip(ports) {
@@ -76,6 +86,7 @@ impl Stations {
         Self {
             ports: ports.collect(),
             ours,
+            prefixes,
             edition: 0,
         }
     }
@@ -114,7 +125,7 @@ impl Stations {
         }
     }
 
-    /// Every address that the forwarder answers for.
+    /// Every address that the forwarder answers for and announces.
     pub(crate) fn ours(&self) -> &[IpAddr] {
         &self.ours
     }
@@ -134,6 +145,7 @@ impl Stations {
     /// Whether ARP, NDP and ping for this address are answered.
     pub(crate) fn is_ours(&self, address: IpAddr) -> bool {
         self.ours.binary_search(&address).is_ok()
+            || self.prefixes.iter().any(|prefix| prefix.holds(address))
     }
 
     /// The way to an address on one of the links, by the longest prefix (direct server return reaches

@@ -1,6 +1,7 @@
 //! Every fate has a packet that meets it: a case for each, and a test that none is without.
 
 use crate::{
+    admission::{limited, prefix},
     frames::{OUTSIDE, ROUTER, arp, from_to, ndp, patched, tagged, written},
     related::{error4, parts},
     tunnels::{IPIP, through, too_long},
@@ -276,6 +277,36 @@ fn leaving_cases() -> Vec<Case> {
     ]
 }
 
+fn admission_cases() -> Vec<Case> {
+    let mut denies = usual();
+    denies.services[0].clients.deny = vec![prefix("0.0.0.0/0")];
+    let mut spent = World::of(limited(Some(1), None), USUAL);
+    spent.send(&from_to("198.51.100.8:4000", WEB4).syn());
+    let mut greedy = World::of(limited(None, Some(1)), USUAL);
+    greedy.send(&from_to("198.51.100.7:4001", WEB4).syn());
+    let denies = World::of(denies, USUAL);
+    vec![
+        within(
+            denies,
+            Fate::DeniedSource,
+            "a client in the list",
+            vec![syn4()],
+        ),
+        within(
+            spent,
+            Fate::ServiceRate,
+            "the second is spent",
+            vec![syn4()],
+        ),
+        within(
+            greedy,
+            Fate::SourceRate,
+            "the source has had its own",
+            vec![syn4()],
+        ),
+    ]
+}
+
 fn cases() -> Vec<Case> {
     [
         link_cases(),
@@ -283,6 +314,7 @@ fn cases() -> Vec<Case> {
         transport_cases(),
         local_cases(),
         backend_cases(),
+        admission_cases(),
         related_cases(),
         leaving_cases(),
     ]

@@ -7,6 +7,7 @@
 #![cfg(test)]
 
 mod ack;
+mod admission;
 mod announce;
 mod fates;
 mod forwarding;
@@ -14,8 +15,10 @@ mod frames;
 mod life;
 mod local;
 mod neighbours;
+mod prefixes;
 mod related;
 mod routing;
+mod schedulers;
 mod time;
 mod transmit;
 mod tunnels;

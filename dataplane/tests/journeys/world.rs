@@ -19,8 +19,9 @@ use tether_dataplane::{
         PortSpec, TablesSpec,
         affinity::{AffinityKey, CellId, CellView, Grant, Source},
         backend::{BackendSpec, BackendState},
+        clients::ClientLists,
         id::{BackendId, ServiceId},
-        service::{Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
+        service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
     },
     worker::Worker,
 };
@@ -90,10 +91,12 @@ pub(crate) const USUAL: Size = Size {
 };
 
 pub(crate) fn service(id: ServiceId, protocol: Protocol, address: &str, port: u16) -> ServiceSpec {
+    let address: IpAddr = address.parse().unwrap();
     ServiceSpec {
         id,
         protocol,
-        address: address.parse().unwrap(),
+        address,
+        prefix_length: if address.is_ipv4() { 32 } else { 128 },
         port,
         scheduler: Scheduler::RoundRobin,
         forward: Forward::Dsr,
@@ -101,6 +104,8 @@ pub(crate) fn service(id: ServiceId, protocol: Protocol, address: &str, port: u1
         affinity: true,
         refresh: Refresh::Packet,
         on_backend_down: OnBackendDown::Balance,
+        clients: ClientLists::default(),
+        limits: FlowLimits::default(),
     }
 }
 
@@ -111,6 +116,7 @@ pub(crate) fn backend(id: u16, service: ServiceId, address: &str) -> BackendSpec
         service,
         address: address.parse().unwrap(),
         weight: 1,
+        nominal_weight: 1,
         state: BackendState::Up,
     }
 }

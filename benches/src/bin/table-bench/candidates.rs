@@ -18,8 +18,9 @@ use tether_dataplane::{
     tables::{
         TablesSpec,
         affinity::{AffinityKey, CellId, Grant, Source},
+        clients::ClientLists,
         id::{BackendId, ServiceId},
-        service::{Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
+        service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
     },
 };
 
@@ -207,6 +208,7 @@ fn service() -> ServiceSpec {
         id: SERVICE,
         protocol: Protocol::Tcp,
         address: Ipv4Addr::new(10, 9, 0, 100).into(),
+        prefix_length: 32,
         port: 80,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
@@ -214,6 +216,8 @@ fn service() -> ServiceSpec {
         affinity: true,
         refresh: Refresh::Packet,
         on_backend_down: OnBackendDown::Balance,
+        clients: ClientLists::default(),
+        limits: FlowLimits::default(),
     }
 }
 

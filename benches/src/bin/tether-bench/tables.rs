@@ -13,8 +13,9 @@ use tether_dataplane::{
     tables::{
         PortSpec, TablesSpec,
         backend::{BackendSpec, BackendState},
+        clients::ClientLists,
         id::{BackendId, ServiceId},
-        service::{Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
+        service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
     },
 };
 
@@ -63,6 +64,7 @@ pub(crate) fn tables(
                 service: spec.services[spec.services.len() - 1].id,
                 address,
                 weight: 1,
+                nominal_weight: 1,
                 state: BackendState::Up,
             });
         }
@@ -75,6 +77,7 @@ fn service_spec(id: ServiceId, service: &Service) -> ServiceSpec {
         id,
         protocol: service.protocol,
         address: service.address,
+        prefix_length: if service.address.is_ipv4() { 32 } else { 128 },
         port: service.port,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
@@ -82,5 +85,7 @@ fn service_spec(id: ServiceId, service: &Service) -> ServiceSpec {
         affinity: true,
         refresh: Refresh::Packet,
         on_backend_down: OnBackendDown::Balance,
+        clients: ClientLists::default(),
+        limits: FlowLimits::default(),
     }
 }

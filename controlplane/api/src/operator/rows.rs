@@ -79,8 +79,11 @@ pub struct Service {
     pub name: String,
     /// Transport protocol.
     pub protocol: Protocol,
-    /// VIP.
+    /// VIP, or the first of several.
     pub address: IpAddr,
+    /// How many bits its VIPs share, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_length: Option<u8>,
     /// Port; 0: every port.
     pub port: u16,
     /// Name of the scheduler, as in the configuration.

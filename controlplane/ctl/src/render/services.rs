@@ -43,9 +43,12 @@ pub(super) fn services(services: &[Service], style: Style) -> String {
 }
 
 fn address(service: &Service) -> String {
-    match service.port {
-        0 => format!("{} (every port)", service.address),
-        port => SocketAddr::new(service.address, port).to_string(),
+    let Service { address, port, .. } = service;
+    match (service.prefix_length, port) {
+        (None, 0) => format!("{address} (every port)"),
+        (None, port) => SocketAddr::new(*address, *port).to_string(),
+        (Some(length), 0) => format!("{address}/{length} (every port)"),
+        (Some(length), port) => format!("{address}/{length} port {port}"),
     }
 }
 

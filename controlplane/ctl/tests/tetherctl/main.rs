@@ -67,6 +67,7 @@ fn service() -> Service {
         name: "shop".into(),
         protocol: Protocol::Tcp,
         address: "fd00:9::100".parse().unwrap(),
+        prefix_length: None,
         port: 80,
         scheduler: "maglev".into(),
         forward: "dsr".into(),

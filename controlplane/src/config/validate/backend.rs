@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::unique;
 use crate::config::problem::{Place, Problem};
 use crate::config::schema::{Backend, File, Known, Service};
-use crate::config::{Forward, PortAddress};
+use crate::config::{Forward, PortAddress, Prefix};
 
 /// What of the host decides which backends can be reached.
 pub(super) struct Network {
@@ -16,6 +16,8 @@ pub(super) struct Network {
     /// Whether no port's address or gateway was refused: else reach is not known.
     is_complete: bool,
     vips: HashSet<IpAddr>,
+    /// VIPs that are more than one.
+    prefixes: Vec<Prefix>,
 }
 
 impl Network {
@@ -27,6 +29,8 @@ impl Network {
             .services
             .iter()
             .filter_map(|service| service.address.known());
+        let is_one = |(vips, _): &(&Prefix, Place)| vips.is_one();
+        let (single, prefixes) = (vips.clone().filter(is_one), vips.filter(|it| !is_one(it)));
         Self {
             own: own.map(|address| *address.get_ref()).collect(),
             has_gateway_v4: gateways().any(|gateway| gateway.get_ref().is_ipv4()),
@@ -35,12 +39,18 @@ impl Network {
                 && ports
                     .iter()
                     .all(|port| port.addresses.is_some() && port.gateways.is_some()),
-            vips: vips.map(|(address, _)| *address).collect(),
+            prefixes: prefixes.map(|(vips, _)| *vips).collect(),
+            vips: single.map(|(vips, _)| vips.address).collect(),
         }
     }
 
     fn is_on_link(&self, address: IpAddr) -> bool {
         self.own.iter().any(|own| own.is_on_link(address))
+    }
+
+    fn is_vip(&self, address: IpAddr) -> bool {
+        let holds = |vips: &Prefix| vips.holds(address);
+        self.vips.contains(&address) || self.prefixes.iter().any(holds)
     }
 
     fn has_gateway(&self, address: IpAddr) -> bool {
@@ -111,7 +121,7 @@ fn check_not_self(
 ) {
     let what = if network.own.iter().any(|own| own.address == *address) {
         "a port's own address"
-    } else if network.vips.contains(address) {
+    } else if network.is_vip(*address) {
         "the address of a service"
     } else {
         return;
@@ -130,6 +140,7 @@ fn check_family(
     else {
         return;
     };
+    let vip = vip.address;
     if vip.is_ipv4() != address.is_ipv4() && !mixes_families(*forward) {
         let message = format!("{address} is not of the family of the service's address {vip}");
         let help = format!(

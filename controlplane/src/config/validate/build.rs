@@ -9,7 +9,7 @@ use crate::config::schema::{self, Field, File};
 use crate::config::words::{AuthWord, CheckWord};
 use crate::config::{
     AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Health, Port, Service,
-    SignalListener, Tunnel, Workers,
+    ServiceLimits, SignalListener, Tunnel, Workers,
 };
 
 pub(super) fn config(file: File) -> Option<Config> {
@@ -94,15 +94,21 @@ fn control(control: schema::Control) -> Option<Control> {
 fn service(service: schema::Service) -> Option<Service> {
     let port = value(service.port)?;
     let backends = service.backends.into_iter().map(|each| backend(each, port));
+    let vips = value(service.address)?;
     Some(Service {
         name: value(service.name)?,
-        address: value(service.address)?,
+        address: vips.address,
+        prefix_length: vips.length,
         port,
         protocol: value(service.protocol)?,
         scheduler: value(service.scheduler)?,
         forward: value(service.forward)?,
         tunnel: tunnel(service.tunnel?)?,
         flow_timeout: value(service.flow_timeout)?,
+        slow_start: value(service.slow_start),
+        allow: plain(service.allow?),
+        deny: plain(service.deny?),
+        limits: service_limits(service.limits?),
         affinity: affinity(service.affinity?)?,
         health: match service.health {
             Some(probes) => health(probes)?,
@@ -110,6 +116,13 @@ fn service(service: schema::Service) -> Option<Service> {
         },
         backends: backends.collect::<Option<_>>()?,
     })
+}
+
+fn service_limits(limits: schema::ServiceLimits) -> ServiceLimits {
+    ServiceLimits {
+        new_flows_per_second: value(limits.new_flows_per_second),
+        new_flows_per_second_per_source: value(limits.new_flows_per_second_per_source),
+    }
 }
 
 /// The port of GUE (IANA).

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::backend::{self, Network};
+use super::clients;
 use super::{MOST_BACKENDS, MOST_SERVICES, at_most, tunnel, unique};
-use crate::config::Protocol;
 use crate::config::duration;
 use crate::config::problem::{Place, Problem};
 use crate::config::schema::{File, Health, Known, Service};
 use crate::config::words::CheckWord;
+use crate::config::{Forward, Prefix, Protocol, Scheduler};
 
 pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
     let services = &file.services;
@@ -21,11 +22,19 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
     );
     unique(
         services.iter().filter_map(destination),
-        |(protocol, address)| format!("service address {protocol} {address}"),
+        |(protocol, vips, port)| {
+            if vips.is_one() {
+                let address = SocketAddr::new(vips.address, *port);
+                format!("service address {protocol} {address}")
+            } else {
+                format!("service address {protocol} {vips} port {port}")
+            }
+        },
         problems,
     );
     let network = Network::of(file);
     for service in services {
+        check_prefix(service, file, problems);
         check_service(service, &network, problems);
         tunnel::check(service, file, problems);
     }
@@ -40,11 +49,37 @@ fn check_counts(services: &[Service], problems: &mut Vec<Problem>) {
 }
 
 /// What the data plane looks a service up by.
-fn destination(service: &Service) -> Option<((Protocol, SocketAddr), Place)> {
-    let (address, place) = service.address.known()?;
+fn destination(service: &Service) -> Option<((Protocol, Prefix, u16), Place)> {
+    let (vips, place) = service.address.known()?;
     let (port, _) = service.port.known()?;
     let (protocol, _) = service.protocol.known()?;
-    Some(((*protocol, SocketAddr::new(*address, *port)), place))
+    Some(((*protocol, *vips, *port), place))
+}
+
+/// Checks of a service of several VIPs. Answers of a backend behind NAT are told apart by their VIP,
+/// so that there can be but one; and for every VIP the forwarder answers ARP.
+fn check_prefix(service: &Service, file: &File, problems: &mut Vec<Problem>) {
+    let several = service.address.known().filter(|(vips, _)| !vips.is_one());
+    let (Some((vips, place)), Some((forward, _))) = (several, service.forward.known()) else {
+        return;
+    };
+    let hosts = file.ports.iter().flat_map(|port| {
+        let own = port.addresses.iter().flatten();
+        let own = own.map(|own| (own.get_ref().address, own.span()));
+        let gateways = port.gateways.iter().flatten();
+        own.chain(gateways.map(|gateway| (*gateway.get_ref(), gateway.span())))
+    });
+    for (host, at) in hosts.filter(|(host, _)| vips.holds(*host)) {
+        let message = format!("{vips} holds {host}, which is a port's or a gateway's");
+        let help = "ARP would be answered for it: take a prefix of VIPs alone";
+        let problem = Problem::new(place.clone(), message).help(help);
+        problems.push(problem.other(at, "here"));
+    }
+    if matches!(forward, Forward::Nat | Forward::Fullnat) {
+        let message = format!("forward = \"{forward}\" is of one VIP, not of {vips}");
+        let help = "give one address, or forward by dsr, ipip, gue or gre";
+        problems.push(Problem::new(place, message).help(help));
+    }
 }
 
 fn check_service(service: &Service, network: &Network, problems: &mut Vec<Problem>) {
@@ -59,6 +94,8 @@ fn check_service(service: &Service, network: &Network, problems: &mut Vec<Proble
             }
         }
     }
+    check_slow_start(service, problems);
+    clients::check(service, problems);
     if let Some(health) = &service.health {
         check_probe(health, service, problems);
         check_timeout(health, problems);
@@ -76,6 +113,16 @@ fn check_cap(
         let (cap, least) = (duration::format(*cap), duration::format(least));
         let message = format!("\"{key}\" ({cap}) is below \"duration\" ({least})");
         problems.push(Problem::new(place, message).help("raise it, or lower \"duration\""));
+    }
+}
+
+fn check_slow_start(service: &Service, problems: &mut Vec<Problem>) {
+    if let (Some((_, place)), Some((Scheduler::RoundRobin, _))) =
+        (service.slow_start.known(), service.scheduler.known())
+    {
+        let message = "\"slow_start\" raises weights, and scheduler = \"round-robin\" has none";
+        let help = "leave it out, or set scheduler = \"weighted-round-robin\"";
+        problems.push(Problem::new(place, message).help(help));
     }
 }
 

@@ -16,7 +16,10 @@ pub(super) fn check(service: &Service, file: &File, problems: &mut Vec<Problem>)
         check_use(tunnel, *forward, problems);
         check_sources(tunnel, problems);
     }
-    let is_v6 = service.address.known().is_some_and(|(it, _)| it.is_ipv6());
+    let is_v6 = service
+        .address
+        .known()
+        .is_some_and(|(it, _)| it.address.is_ipv6());
     if is_v6 && is_tunnel(*forward) {
         check_mtu(file, problems);
     }

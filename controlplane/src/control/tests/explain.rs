@@ -98,3 +98,42 @@ fn a_worker_that_does_not_answer_is_not_waited_for_for_ever() {
         assert!(bench.now.since(begun) < 300);
     }
 }
+
+#[test]
+fn the_scheduler_says_by_what_it_decides() {
+    for (scheduler, rule) in [
+        ("maglev", "by the hash of the flow"),
+        ("source-hash", "by the hash of the client's address"),
+        (
+            "round-robin",
+            "slot 0 of the scheduler, the first turn of a worker",
+        ),
+        ("weighted-round-robin", "the first turn of a worker"),
+        (
+            "least-connections",
+            "slot 0 of the scheduler, the fewest flows for its weight: 0 flows of weight 1",
+        ),
+        (
+            "power-of-two",
+            "the fewer flows of two taken at random: 0 flows of weight 1",
+        ),
+    ] {
+        let scheduler = format!("port = 80\nscheduler = \"{scheduler}\"\n");
+        let mut bench = Bench::of(&CONFIG.replacen("port = 80\n", &scheduler, 1));
+        let told = explain(&mut bench, packet(None));
+        assert_eq!(told.by, PlacedBy::Scheduler);
+        assert!(told.backend.is_some());
+        assert!(told.reason.contains(rule), "{}", told.reason);
+    }
+}
+
+#[test]
+fn a_client_that_the_lists_refuse_is_told_so() {
+    let denying = "port = 80\ndeny = [\"192.0.2.0/24\"]\n";
+    let mut bench = Bench::of(&CONFIG.replacen("port = 80\n", denying, 1));
+    bench.start(TWO, CLIENT);
+    let told = explain(&mut bench, packet(None));
+    assert_eq!((told.by, told.backend), (PlacedBy::None, None));
+    assert!(told.reason.contains("deny lists"), "{}", told.reason);
+    assert_eq!(told.affinity.unwrap().owner, "shop-2");
+}

@@ -192,8 +192,8 @@ fn l2_what_cannot_be_applied_whole_changes_nothing() {
         ),
         (
             "port = 0\n",
-            "port = 0\nscheduler = \"source-hash\"\n",
-            "service mail: scheduler = \"source-hash\" is not in this version",
+            "port = 0\nforward = \"fullnat\"\n",
+            "service mail: forward = \"fullnat\" is not in this version",
         ),
     ] {
         let text = smaller.replace(from, to);

@@ -205,3 +205,49 @@ fn r6_an_affinity_to_one_service_says_nothing_about_another() {
     assert!(bench.find("shop", CLIENT).is_some());
     assert!(bench.find("mail", CLIENT).is_none());
 }
+
+#[test]
+fn s5_every_address_of_a_prefix_names_its_service() {
+    let net = r#"
+[[service]]
+name = "net"
+address = "10.9.1.0/28"
+port = 80
+[[service.backend]]
+name = "net-1"
+address = "10.9.0.14"
+signal_from = ["10.8.0.14"]
+
+[[service]]
+name = "half"
+address = "10.9.1.8/29"
+port = 0
+[[service.backend]]
+name = "half-1"
+address = "10.9.0.15"
+signal_from = ["10.8.0.14"]
+"#;
+    let mut bench = Bench::of(&format!("{CONFIG}{net}"));
+    for (destination, service) in [
+        ("10.9.1.0:80", "net"),
+        ("10.9.1.7:80", "net"),
+        ("[::ffff:10.9.1.7]:80", "net"),
+        ("10.9.1.8:80", "half"),
+        ("10.9.1.15:9", "half"),
+    ] {
+        let outcome = bench.say("10.8.0.14", at(destination, CLIENT));
+        assert_eq!(
+            outcome.service, service,
+            "{destination}: {}",
+            outcome.detail
+        );
+        assert!(outcome.code.is_positive(), "{outcome:?}");
+    }
+    for nowhere in ["10.9.1.16:80", "10.9.1.7:81"] {
+        let outcome = bench.say("10.8.0.14", at(nowhere, CLIENT));
+        assert_eq!(outcome.code, Invalid, "{nowhere}");
+    }
+    // R6: one affinity of the service, whichever of its addresses was named.
+    assert!(bench.find("net", CLIENT).is_some());
+    assert_eq!(bench.control.master.records.len(), 2);
+}

@@ -20,6 +20,7 @@ pub struct Setup {
     flows: usize,
     driver: Driver,
     scheduler: &'static str,
+    service: String,
     forward: &'static str,
     tunnel: String,
     backends: Option<Family>,
@@ -40,6 +41,7 @@ impl Setup {
             flows: 65_536,
             driver: Driver::AfPacket,
             scheduler: "maglev",
+            service: String::new(),
             forward: "dsr",
             tunnel: String::new(),
             backends: None,
@@ -85,6 +87,12 @@ impl Setup {
 
     pub fn scheduler(self, scheduler: &'static str) -> Self {
         Self { scheduler, ..self }
+    }
+
+    /// A line of `[[service]]`, for every service.
+    pub fn service(mut self, line: &str) -> Self {
+        writeln!(self.service, "{line}").unwrap();
+        self
     }
 
     /// How packets reach the servers, for every service.
@@ -235,7 +243,7 @@ port = {}
 protocol = "{}"
 scheduler = "{}"
 forward = "{}"
-
+{}
 {}
 [service.affinity]
 {}"#,
@@ -245,6 +253,7 @@ forward = "{}"
             vip.protocol_name(),
             self.scheduler,
             self.forward,
+            self.service,
             self.tunnel_table(),
             self.affinity,
         );
