@@ -1,116 +1,16 @@
-//! The bars, and whether they are met.
+//! The bars, V1 to V13.
 
-use crate::results::{Results, Selection};
-use serde::Serialize;
-use std::fmt::Write as _;
+use crate::{
+    bar::{
+        Bar,
+        Limit::{Least, Most},
+        Unit, Values,
+    },
+    results::{Results, Selection},
+};
 
 const RATE: &str = "packets_per_second";
 const MILLION: u32 = 1_000_000;
-
-/// One bar.
-#[derive(Debug, Serialize)]
-pub(crate) struct Bar {
-    pub(crate) name: &'static str,
-    pub(crate) what: &'static str,
-    #[serde(rename = "bar")]
-    pub(crate) limit: &'static str,
-    pub(crate) measured: String,
-    /// `None`: something of it was not measured.
-    pub(crate) met: Option<bool>,
-}
-
-impl Bar {
-    pub(crate) fn verdict(&self) -> &'static str {
-        match self.met {
-            Some(true) => "met",
-            Some(false) => "not met",
-            None => "not measured",
-        }
-    }
-}
-
-/// The values of a bar, each with whether it is good enough.
-#[derive(Debug, Default)]
-struct Values {
-    text: String,
-    met: Vec<Option<bool>>,
-}
-
-impl Values {
-    /// A value and what is said of it.
-    fn value(mut self, what: &str, value: Option<f64>, unit: Unit, limit: Limit) -> Self {
-        if !self.text.is_empty() {
-            self.text += "; ";
-        }
-        let value_text = value.map_or_else(|| "–".to_owned(), |value| unit.show(value));
-        // Writing to a string does not fail.
-        let _ = write!(self.text, "{what} {value_text}");
-        self.met.push(value.map(|value| limit.holds(value)));
-        self
-    }
-
-    fn bar(self, name: &'static str, what: &'static str, limit: &'static str) -> Bar {
-        let all = self.met.iter().copied();
-        let met = all.reduce(|a, b| match (a, b) {
-            (Some(false), _) | (_, Some(false)) => Some(false),
-            (None, _) | (_, None) => None,
-            _ => Some(true),
-        });
-        Bar {
-            name,
-            what,
-            limit,
-            measured: self.text,
-            met: met.flatten(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Limit {
-    Least(f64),
-    Most(f64),
-}
-use Limit::{Least, Most};
-
-impl Limit {
-    fn holds(self, value: f64) -> bool {
-        match self {
-            Least(limit) => value >= limit,
-            Most(limit) => value <= limit,
-        }
-    }
-}
-
-/// How a value is written.
-#[derive(Clone, Copy, Debug)]
-enum Unit {
-    Ratio,
-    Cycles,
-    Millions,
-    Thousands,
-    Bytes,
-    /// From nanoseconds.
-    Microseconds,
-    /// From milliseconds.
-    Seconds,
-    Count,
-}
-
-impl Unit {
-    fn show(self, value: f64) -> String {
-        match self {
-            Self::Ratio => format!("{value:.2}×"),
-            Self::Cycles => format!("{value:.1} cycles"),
-            Self::Millions => format!("{:.2} M/s", value / 1e6),
-            Self::Thousands => format!("{:.1} k/s", value / 1e3),
-            Self::Bytes => format!("{value:.1} B"),
-            Self::Microseconds => format!("{:.0} µs", value / 1e3),
-            Self::Seconds => format!("{:.2} s", value / 1e3),
-            Self::Count => format!("{value:.0}"),
-        }
-    }
-}
 
 /// All of them.
 pub(crate) fn all(results: &Results) -> Vec<Bar> {

@@ -1,6 +1,6 @@
 //! One file that needs no other: the bars in a table, the plots as SVG in it.
 
-use crate::{bars::Bar, plots, results::Results};
+use crate::{bar::Bar, plots, results::Results};
 use std::{error::Error, fmt::Write as _};
 
 const STYLE: &str = "body{font:16px/1.5 sans-serif;color:#282c34;max-width:1000px;margin:2em auto;padding:0 1em}\

@@ -3,6 +3,7 @@
 //!
 //! It reads one JSON object a line: `what` was measured, under which conditions, and the `result`.
 
+mod bar;
 mod bars;
 mod chart;
 mod html;
@@ -10,7 +11,7 @@ mod markdown;
 mod plots;
 mod results;
 
-use bars::Bar;
+use bar::Bar;
 use clap::Parser;
 use results::Results;
 use std::{error::Error, fs, path::PathBuf, process::ExitCode};

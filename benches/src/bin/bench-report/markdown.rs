@@ -1,6 +1,6 @@
 //! The page of the documentation.
 
-use crate::{bars::Bar, html::about, plots::path_table, results::Results};
+use crate::{bar::Bar, html::about, plots::path_table, results::Results};
 use std::fmt::Write as _;
 
 const HOW: &str = "\
