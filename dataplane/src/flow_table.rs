@@ -109,17 +109,31 @@ impl<L: Line> FlowTable<L> {
         prefetch(&raw const self.lines[self.home(hash)]);
     }
 
+    /// Asks for the other lines where it may be.
+    #[inline]
+    pub(crate) fn prefetch_beyond(&self, hash: u64) {
+        for line in &self.choices(hash)[1..] {
+            prefetch(&raw const self.lines[*line]);
+        }
+    }
+
     /// Where the flow is.
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &L::Key) -> Option<Place> {
-        let home = self.home(hash);
-        if let Some(way) = self.lines[home].find(key) {
-            return Some(place(home, way));
-        }
-        self.find_beyond(hash, key)
+        let home = self.find_home(hash, key);
+        home.or_else(|| self.find_beyond(hash, key))
     }
 
-    fn find_beyond(&self, hash: u64, key: &L::Key) -> Option<Place> {
+    /// Where the flow is, if it is in the line where it most likely is.
+    #[inline]
+    pub(crate) fn find_home(&self, hash: u64, key: &L::Key) -> Option<Place> {
+        let home = self.home(hash);
+        let way = self.lines[home].find(key)?;
+        Some(place(home, way))
+    }
+
+    /// Where the flow is, if it is in another line than that.
+    pub(crate) fn find_beyond(&self, hash: u64, key: &L::Key) -> Option<Place> {
         let choices = self.choices(hash);
         let looked_at = if self.elsewhere > 0 { CHOICES } else { 2 };
         choices[1..looked_at]
@@ -165,7 +179,7 @@ impl<L: Line> FlowTable<L> {
             return Inserted::NoPlace;
         };
         let gone = self.take_out(place, &expired);
-        self.put(place, key, flow, cell.unwrap_or_default());
+        self.put(place, key, flow, cell);
         gone.map_or(Inserted::Free(place), |gone| {
             Inserted::InsteadOf(place, gone)
         })
@@ -251,29 +265,37 @@ impl<L: Line> FlowTable<L> {
             self.cell(from),
         );
         let moved = self.take_out(from, &|_| true)?;
-        self.put(to, &key, moved.flow, cell);
+        self.put(to, &key, moved.flow, Some(cell));
         Some(from)
     }
 
-    /// Stores a flow in a free place.
-    fn put(&mut self, place: Place, key: &L::Key, flow: Flow, cell: CellId) {
+    /// Stores a flow in a free place. Where no affinity placed it, what stands beside it stays: that is
+    /// memory which nobody has asked for.
+    fn put(&mut self, place: Place, key: &L::Key, flow: Flow, cell: Option<CellId>) {
         let line = place.line as usize;
         let near = self.choices(self.hash(key));
         self.lines[line].set_key(place.way.into(), key);
         self.set(place, flow);
-        self.cells[line][usize::from(place.way)] = cell;
+        if let Some(cell) = cell {
+            self.cells[line][usize::from(place.way)] = cell;
+        }
         self.flows += 1;
         self.elsewhere += usize::from(!near[..2].contains(&line));
     }
 
     /// The half-open flow near that was seen longest ago.
     fn oldest_half_open(&self, choices: &[usize; CHOICES], now: Tick) -> Option<Place> {
-        let places = choices
-            .iter()
-            .flat_map(|line| (0..WAYS).map(move |way| place(*line, way)));
-        places
-            .filter(|place| self.get(*place).is_half_open())
-            .max_by_key(|place| now.since(self.get(*place).seen()))
+        let mut oldest = None;
+        for line in choices {
+            for way in 0..WAYS {
+                let flow = self.lines[*line].flow(way);
+                let age = now.since(flow.seen());
+                if flow.is_half_open() && oldest.is_none_or(|(_, known)| age >= known) {
+                    oldest = Some((place(*line, way), age));
+                }
+            }
+        }
+        oldest.map(|(place, _)| place)
     }
 
     #[inline]

@@ -158,7 +158,6 @@ fn reduce(hash: u64, n: usize) -> usize {
 /// in the packet.
 #[inline]
 fn flow_hash<K: FlowKey>(key: &K) -> u64 {
-    let mut hasher = SipHasher13::new();
     let mut bytes = [0; 40];
     let len = match (key.source(), key.destination()) {
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
@@ -174,19 +173,16 @@ fn flow_hash<K: FlowKey>(key: &K) -> u64 {
     };
     bytes[len..len + 4].copy_from_slice(&key.ports().0.to_ne_bytes());
     bytes[len + 4] = key.protocol() as u8;
-    hasher.write(&bytes[..len + 5]);
-    hasher.finish()
+    SipHasher13::new().hash(&bytes[..len + 5])
 }
 
 /// The same over the client's address alone: all its connections have one hash.
 #[inline]
 fn source_hash<K: FlowKey>(key: &K) -> u64 {
-    let mut hasher = SipHasher13::new();
     match key.source() {
-        IpAddr::V4(v4) => hasher.write(&v4.octets()),
-        IpAddr::V6(v6) => hasher.write(&v6.octets()),
+        IpAddr::V4(v4) => SipHasher13::new().hash(&v4.octets()),
+        IpAddr::V6(v6) => SipHasher13::new().hash(&v6.octets()),
     }
-    hasher.finish()
 }
 
 fn v4_octets(address: IpAddr) -> [u8; 4] {

@@ -1,6 +1,6 @@
 //! Known flows: each packet follows its flow (contract rule R1).
 
-use super::{Findings, Lane, Verdict, View, path::PathKey};
+use super::{Entry, Findings, Lane, Verdict, View, path::PathKey};
 use crate::{
     flow_table::{Flow, FlowTable, Place, Placement, TcpEvent},
     key::Protocol,
@@ -13,26 +13,48 @@ pub(crate) type NewFlows<K> = Lane<K>;
 
 /// Sends the packets of live flows after their flows; returns the others. Their lines were asked for
 /// while the burst was parsed.
+///
+/// First those that are in their first lines, then the others, whose lines are asked for meanwhile.
 pub(crate) fn known_flows<F, K: PathKey>(
     lane: &Lane<K>,
     view: View<'_>,
     own: &mut Own<F>,
 ) -> NewFlows<K> {
-    let mut new = NewFlows::new();
+    let mut others = Lane::new();
     let flows = K::flows(&mut own.flows);
     for entry in lane {
+        let place = flows.find_home(entry.hash, &entry.packet.key);
+        if !follow_to(place, entry, flows, view, &mut own.findings) {
+            flows.prefetch_beyond(entry.hash);
+            others.push(*entry);
+        }
+    }
+    let mut new = NewFlows::new();
+    for entry in &others {
         let place = flows.find(entry.hash, &entry.packet.key);
-        let followed = place.and_then(|place| follow(flows, place, &entry.packet, view));
-        match followed {
-            Some((flow, place)) => {
-                own.findings
-                    .decide(entry.index, Verdict::To(flow.backend()));
-                note_refresh(flows, place, flow, entry.index, view, &mut own.findings);
-            }
-            None => new.push(*entry),
+        if !follow_to(place, entry, flows, view, &mut own.findings) {
+            new.push(*entry);
         }
     }
     new
+}
+
+/// Sends a packet after the flow at a place; false where there is none that it can follow.
+#[inline]
+fn follow_to<K: PathKey>(
+    place: Option<Place>,
+    entry: &Entry<K>,
+    flows: &mut FlowTable<K::Line>,
+    view: View<'_>,
+    findings: &mut Findings,
+) -> bool {
+    let followed = place.and_then(|place| follow(flows, place, &entry.packet, view));
+    let Some((flow, place)) = followed else {
+        return false;
+    };
+    findings.decide(entry.index, Verdict::To(flow.backend()));
+    note_refresh(flows, place, flow, entry.index, view, findings);
+    true
 }
 
 /// The flow before this packet, if it lives; it then has seen the packet.

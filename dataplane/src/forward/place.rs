@@ -25,6 +25,9 @@ use crate::{
 };
 use arrayvec::ArrayVec;
 
+/// The shortest time for which any flow is remembered, in seconds.
+const SHORTEST_S: u32 = 1;
+
 /// How long a flow of a backend that was removed is remembered, in seconds: as long as its packets may
 /// have to be dropped.
 const REMOVED_S: u32 = 60;
@@ -237,6 +240,10 @@ fn remember<F, K: PathKey>(
 
 /// Whether a flow has not been seen for longer than its state and service allow.
 pub(crate) fn is_expired(flow: Flow, tables: &Tables, now: Tick) -> bool {
+    // No timeout is shorter: most need no look at their service.
+    if now.since(flow.seen()) <= SHORTEST_S {
+        return false;
+    }
     let service = tables
         .backend(flow.backend())
         .and_then(|backend| tables.services.get(backend.service));
