@@ -16,7 +16,7 @@ use crate::{
     tables::{id::BackendId, service::Scheduler},
 };
 use siphasher::sip::SipHasher13;
-use std::{collections::BTreeMap, hash::Hasher, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// A service's backends in the shares of its scheduler.
 #[derive(Debug, PartialEq, Eq)]
@@ -196,6 +196,7 @@ fn v4_octets(address: IpAddr) -> [u8; 4] {
 mod tests {
     use super::*;
     use crate::key::{Key4, Ports, Protocol};
+    use std::hash::Hasher;
 
     fn candidates(weights: &[u32]) -> Vec<(String, u32)> {
         let names = (0..weights.len()).map(|index| format!("backend-{index}"));

@@ -40,7 +40,11 @@ pub(crate) fn known_flows<F, K: PathKey>(
 }
 
 /// Sends a packet after the flow at a place; false where there is none that it can follow.
-#[inline]
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "measured: a call for each packet costs more"
+)]
 fn follow_to<K: PathKey>(
     place: Option<Place>,
     entry: &Entry<K>,
@@ -58,7 +62,11 @@ fn follow_to<K: PathKey>(
 }
 
 /// The flow before this packet, if it lives; it then has seen the packet.
-#[inline]
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "measured: a call for each packet costs more"
+)]
 pub(crate) fn follow<K: PathKey>(
     flows: &mut FlowTable<K::Line>,
     place: Place,

@@ -113,7 +113,11 @@ fn transmit<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) -> usize {
     unsent
 }
 
-#[inline]
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "measured: a call for each packet costs more"
+)]
 fn prepare<F: Frame>(frame: &mut F, backend: BackendId, came_by: PortId, view: View<'_>) -> Sent {
     let Some(backend) = view.tables.backend(backend) else {
         return Sent::Not(Fate::BackendDown);
