@@ -44,7 +44,7 @@ fn unsupported_by(service: &config::Service) -> Vec<String> {
     let mut found = Vec::new();
     if forward(service.forward, &service.tunnel).is_none() {
         found.push(format!(
-            "service {name}: forward = \"{}\" is not in this version; dsr, ipip, gre and gue are",
+            "service {name}: forward = \"{}\" is not in this version; dsr, nat, ipip, gre and gue are",
             service.forward
         ));
     }
@@ -135,6 +135,7 @@ fn backend_spec(backend: &Backend) -> BackendSpec {
         name: backend.settings.name.clone(),
         service: backend.service,
         address: backend.settings.address,
+        port: backend.settings.port,
         weight: backend.weight,
         state: backend.state(),
     }
@@ -163,6 +164,8 @@ fn scheduler(scheduler: config::Scheduler) -> Option<Scheduler> {
 fn forward(forward: config::Forward, tunnel: &config::Tunnel) -> Option<Forward> {
     let encapsulation = match forward {
         config::Forward::Dsr => return Some(Forward::Dsr),
+        config::Forward::Nat => return Some(Forward::Nat),
+        config::Forward::Fullnat => return None,
         config::Forward::Ipip => Encapsulation::Ipip,
         config::Forward::Gre => Encapsulation::Gre,
         config::Forward::Gue => Encapsulation::Gue {
@@ -172,7 +175,6 @@ fn forward(forward: config::Forward, tunnel: &config::Tunnel) -> Option<Forward>
                 _ => GueVariant::Direct,
             },
         },
-        config::Forward::Nat | config::Forward::Fullnat => return None,
     };
     let prefix = |prefix: config::Prefix| (prefix.address, prefix.length);
     Some(Forward::Tunnel(TunnelSpec {

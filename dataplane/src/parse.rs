@@ -10,6 +10,7 @@
 //! A pure function of the frame, which never panics. IPv4 without options and IPv6 without
 //! extension headers run straight through; what is rare is out of line.
 
+mod above;
 #[cfg(test)]
 mod cases;
 mod extensions;
@@ -33,6 +34,7 @@ use crate::wire::vlan::{self, Tag};
 use extensions::Upper;
 use fragment::Piece;
 pub(crate) use fragment::{FragmentId, fragment_id};
+pub(crate) use above::{Above, above6};
 pub(crate) use quote::{quoted4, quoted6};
 use transport::{Transport, transport};
 pub(crate) use usual::usual4;

@@ -5,6 +5,7 @@ use crate::{
     flow_table::{Flow, FlowTable, Place, Placement, TcpEvent},
     key::Protocol,
     parse::Packet,
+    tables::Toward,
     worker::Own,
 };
 
@@ -25,8 +26,8 @@ pub(crate) fn known_flows<F, K: PathKey>(
         let followed = place.and_then(|place| follow(flows, place, &entry.packet, view));
         match followed {
             Some((flow, place)) => {
-                own.findings
-                    .decide(entry.index, Verdict::To(flow.backend()));
+                let to = Toward::Backend(flow.backend());
+                own.findings.decide(entry.index, Verdict::To(to));
                 note_refresh(flows, place, flow, entry.index, view, &mut own.findings);
             }
             None => new.push(*entry),

@@ -52,6 +52,9 @@ pub enum Forward {
     Dsr,
     /// Through a tunnel: the packet goes whole, behind a header of its own; the backend holds the VIP.
     Tunnel(TunnelSpec),
+    /// NAT: the packet gets the backend's address and port; what the backend answers comes back here and
+    /// gets those of the VIP.
+    Nat,
 }
 
 /// A service as the control plane describes it.

@@ -113,6 +113,7 @@ fn tables(
                 name: format!("backend-{}", id.0),
                 service: spec.services[spec.services.len() - 1].id,
                 address,
+                port: 0,
                 weight: 1,
                 state: BackendState::Up,
             });
