@@ -4,11 +4,7 @@
 use crate::{
     clock::Millis,
     limits::{HELD, HELD_PER_NEIGHBOUR, HOLD_MS},
-    tables::{
-        Toward,
-        affinity::CellId,
-        id::PortId,
-    },
+    tables::{Toward, affinity::CellId, id::PortId},
 };
 use arrayvec::ArrayVec;
 
@@ -111,7 +107,10 @@ mod tests {
             held.hold(waiting(frame, frame % 2, 5)).unwrap();
         }
         let mut out = Vec::new();
-        held.release(|it| it.toward == Toward::Backend(BackendId(1)), |it| out.push(it.frame));
+        held.release(
+            |it| it.toward == Toward::Backend(BackendId(1)),
+            |it| out.push(it.frame),
+        );
         assert_eq!((out, held.len()), (vec![1, 3, 5], 3));
         held.release(|it| it.is_late(Millis(5 + HOLD_MS - 1)), |_| unreachable!());
         held.release(|it| it.is_late(Millis(5 + HOLD_MS)), |_| ());

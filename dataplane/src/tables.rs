@@ -61,13 +61,17 @@ pub enum TablesError {
         address: IpAddr,
     },
     /// A service with NAT whose clients no gateway reaches.
-    #[error("no port has a gateway to the clients of {vip}: give one of its family, which answers through NAT leave by")]
+    #[error(
+        "no port has a gateway to the clients of {vip}: give one of its family, which answers through NAT leave by"
+    )]
     NoReturn {
         /// Its VIP.
         vip: IpAddr,
     },
     /// Two backends whose answers through NAT cannot be told apart.
-    #[error("{name} and {other} are both at {address}, and NAT could not tell whose answer is whose: give one another port")]
+    #[error(
+        "{name} and {other} are both at {address}, and NAT could not tell whose answer is whose: give one another port"
+    )]
     SameAddress {
         /// A backend.
         name: String,

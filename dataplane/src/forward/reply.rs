@@ -20,9 +20,7 @@ pub(crate) fn answers<K: FlowKey>(
     let tables = view.tables;
     let sender = tables.answering.find(key).ok_or(Fate::NoService)?;
     let client = key.destination();
-    let by_its_port = tables
-        .backend(sender)
-        .is_some_and(|it| it.port == came_by);
+    let by_its_port = tables.backend(sender).is_some_and(|it| it.port == came_by);
     if !by_its_port || is_bad(client) || tables.stations.is_ours(client) {
         return Err(Fate::NoService);
     }

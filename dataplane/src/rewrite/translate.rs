@@ -190,3 +190,80 @@ fn sum_error(message: &mut [u8], pseudo: Sum) -> Option<()> {
     Icmp::mut_from_prefix(message).ok()?.0.checksum = checksum;
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        port::memory::{MemoryFrame, Pool},
+        samples::{tcp4, tcp6, udp4},
+    };
+    use proptest::{collection::vec, prelude::*};
+    use std::sync::Arc;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn frame_of(bytes: &[u8]) -> MemoryFrame {
+        MemoryFrame::copied(&Arc::new(Pool::new(1)), bytes).unwrap()
+    }
+
+    /// As the frame stands after a translation.
+    fn translated(bytes: &[u8], side: Side, to: SocketAddr) -> Vec<u8> {
+        let mut frame = frame_of(bytes);
+        assert_eq!(translate(&mut frame, side, to, 1500), Ok(()));
+        frame.bytes().to_vec()
+    }
+
+    #[test]
+    fn what_was_there_before_comes_back() {
+        for (frame, to) in [
+            (tcp4(), at("10.1.2.3:8080")),
+            (udp4(), at("10.1.2.3:8080")),
+            (tcp6(), at("[fd00::1:2]:8080")),
+        ] {
+            let (l4, was) = match to {
+                SocketAddr::V4(_) => (
+                    34,
+                    std::net::Ipv4Addr::from_octets(chunk(&frame, 30)).into(),
+                ),
+                SocketAddr::V6(_) => (
+                    54,
+                    std::net::Ipv6Addr::from_octets(chunk(&frame, 38)).into(),
+                ),
+            };
+            let was = SocketAddr::new(was, u16::from_be_bytes(chunk(&frame, l4 + 2)));
+            let there = translated(&frame, Side::Destination, to);
+            assert_eq!(there[l4 + 2..l4 + 4], 8080_u16.to_be_bytes());
+            let back = translated(&there, Side::Destination, was);
+            assert_eq!(back[l4..], frame[l4..]);
+        }
+    }
+
+    fn chunk<const N: usize>(frame: &[u8], at: usize) -> [u8; N] {
+        frame[at..at + N].try_into().unwrap()
+    }
+
+    proptest! {
+        /// Only what was parsed comes here; whatever comes, nothing panics and lengths are kept.
+        #[test]
+        fn any_bytes_are_translated_or_refused(
+            mut bytes in vec(any::<u8>(), 0..200),
+            version in prop::sample::select(vec![0x45_u8, 0x60]),
+            protocol in prop::sample::select(vec![1_u8, 6, 17, 44, 58]),
+            is_source: bool,
+        ) {
+            if let Some(packet) = bytes.get_mut(14..24) {
+                packet[0] = version;
+                packet[if version == 0x60 { 6 } else { 9 }] = protocol;
+            }
+            let side = if is_source { Side::Source } else { Side::Destination };
+            for to in [at("10.1.2.3:80"), at("[fd00::1]:80")] {
+                let mut frame = frame_of(&bytes);
+                let _ = translate(&mut frame, side, to, 1500);
+                prop_assert_eq!(frame.bytes().len(), bytes.len());
+            }
+        }
+    }
+}

@@ -7,7 +7,7 @@
 use super::id::{BackendId, NeighbourId, PortId};
 use crate::key::{FlowKey, Protocol};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
 };
 
@@ -44,60 +44,47 @@ pub(crate) struct Translation {
     pub(crate) exit: Hop,
 }
 
+/// What an answer comes from: address, protocol, port; port 0: any.
+type Source = (IpAddr, Protocol, u16);
+
 /// The backends of services with NAT, by what their answers come from.
 #[derive(Debug, Default)]
-pub(crate) struct Answering {
-    by_source: HashMap<(Protocol, SocketAddr), BackendId>,
-    addresses: HashSet<IpAddr>,
-    /// Whether any answers from every port.
-    has_every_port: bool,
-}
+pub(crate) struct Answering(BTreeMap<Source, BackendId>);
 
 impl Answering {
-    /// Adds a backend; gives back the one that answers from there already. One of every port (0)
-    /// shares its address with no other.
+    /// Adds a backend; gives back one that answers from there already. One of every port (0) shares its
+    /// address with no other.
     pub(super) fn add(
         &mut self,
         protocol: Protocol,
-        source: SocketAddr,
+        socket: SocketAddr,
         backend: BackendId,
     ) -> Result<(), BackendId> {
-        let same = |(known, at): &(Protocol, SocketAddr)| {
-            let ports_meet = source.port() == 0 || at.port() == 0;
-            *known == protocol && ports_meet && at.ip() == source.ip()
-        };
-        let is_simple = source.port() != 0 && !self.has_every_port;
-        let other = match self.by_source.get(&(protocol, source)) {
-            Some(other) => Some(*other),
-            None if is_simple => None,
-            None => {
-                let mut others = self.by_source.iter();
-                others.find(|(at, _)| same(at)).map(|(_, other)| *other)
-            }
-        };
-        if let Some(other) = other {
+        let (address, port) = (socket.ip(), socket.port());
+        let ports = if port == 0 { 0..=u16::MAX } else { port..=port };
+        let same = (address, protocol, *ports.start())..=(address, protocol, *ports.end());
+        let mut same = self.0.range(same).map(|(_, other)| *other);
+        let every = || self.0.get(&(address, protocol, 0)).copied();
+        if let Some(other) = same.next().or_else(every) {
             return Err(other);
         }
-        self.by_source.insert((protocol, source), backend);
-        self.addresses.insert(source.ip());
-        self.has_every_port |= source.port() == 0;
+        self.0.insert((address, protocol, port), backend);
         Ok(())
     }
 
     /// The backend that sends packets of this key.
     pub(crate) fn find<K: FlowKey>(&self, key: &K) -> Option<BackendId> {
-        if self.by_source.is_empty() {
+        if self.0.is_empty() {
             return None;
         }
-        let at = |port| (key.protocol(), SocketAddr::new(key.source(), port));
-        let exact = self.by_source.get(&at(key.ports().source()));
-        let every = || self.by_source.get(&at(0)).filter(|_| self.has_every_port);
-        exact.or_else(every).copied()
+        let at = |port| self.0.get(&(key.source(), key.protocol(), port));
+        at(key.ports().source()).or_else(|| at(0)).copied()
     }
 
     /// Whether any backend answers from this address.
     pub(crate) fn has(&self, address: IpAddr) -> bool {
-        self.addresses.contains(&address)
+        let all = (address, Protocol::Tcp, 0)..=(address, Protocol::Udp, u16::MAX);
+        self.0.range(all).next().is_some()
     }
 }
 

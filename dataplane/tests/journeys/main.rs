@@ -13,6 +13,7 @@ mod forwarding;
 mod frames;
 mod life;
 mod local;
+mod nat;
 mod neighbours;
 mod related;
 mod routing;

@@ -24,18 +24,15 @@ pub(super) fn check(services: &[Service], network: &Network, problems: &mut Vec<
 }
 
 /// The forwarder knows no station of the clients' but the gateway.
-fn check_return(
-    service: &Service,
-    place: Place,
-    network: &Network,
-    problems: &mut Vec<Problem>,
-) {
+fn check_return(service: &Service, place: Place, network: &Network, problems: &mut Vec<Problem>) {
     let Some((vip, _)) = service.address.known() else {
         return;
     };
     if network.is_complete && !network.has_gateway(*vip) {
         let family = if vip.is_ipv4() { "IPv4" } else { "IPv6" };
-        let message = format!("forward = \"nat\" sends answers by a gateway, and no port has one for {family}");
+        let message = format!(
+            "forward = \"nat\" sends answers by a gateway, and no port has one for {family}"
+        );
         let help = "add the clients' router as \"gateway\" to a [[port]]";
         problems.push(Problem::new(place, message).help(help));
     }
@@ -53,9 +50,8 @@ fn check_answers(service: &Service, answering: &mut Answering, problems: &mut Ve
         };
         let others = answering.get(&(*protocol, at.ip()));
         let mut others = others.into_iter().flatten();
-        let meets = |other: &SocketAddr| {
-            other.port() == at.port() || other.port() == 0 || at.port() == 0
-        };
+        let meets =
+            |other: &SocketAddr| other.port() == at.port() || other.port() == 0 || at.port() == 0;
         if let Some((_, first)) = others.find(|(other, _)| meets(other)) {
             let message = format!("{at} is a backend of another service with NAT");
             let help = "its answers could be of either: give it another \"port\" or address";
