@@ -46,6 +46,7 @@ fn spec(services: u16, backends_each: u16) -> TablesSpec {
         service: ServiceId(number / backends_each),
         address: Ipv4Addr::from_bits(0xac10_0002 + u32::from(number)).into(),
         weight: 1,
+        port: 0,
         nominal_weight: 1,
         state: BackendState::Up,
     };

@@ -46,7 +46,7 @@ fn unsupported_by(service: &config::Service) -> Vec<String> {
     let mut found = Vec::new();
     if forward(service.forward, &service.tunnel).is_none() {
         found.push(format!(
-            "service {name}: forward = \"{}\" is not in this version; dsr, ipip, gre and gue are",
+            "service {name}: forward = \"{}\" is not in this version; dsr, nat, ipip, gre and gue are",
             service.forward
         ));
     }
@@ -155,6 +155,7 @@ fn backend_spec(service: &Service, backend: &Backend) -> BackendSpec {
         name: backend.settings.name.clone(),
         service: backend.service,
         address: backend.settings.address,
+        port: backend.settings.port,
         weight: backend.weight * tenths.unwrap_or(1),
         nominal_weight: backend.settings.weight.into(),
         state: backend.state(),
@@ -184,6 +185,8 @@ fn scheduler(scheduler: config::Scheduler) -> Scheduler {
 fn forward(forward: config::Forward, tunnel: &config::Tunnel) -> Option<Forward> {
     let encapsulation = match forward {
         config::Forward::Dsr => return Some(Forward::Dsr),
+        config::Forward::Nat => return Some(Forward::Nat),
+        config::Forward::Fullnat => return None,
         config::Forward::Ipip => Encapsulation::Ipip,
         config::Forward::Gre => Encapsulation::Gre,
         config::Forward::Gue => Encapsulation::Gue {
@@ -193,7 +196,6 @@ fn forward(forward: config::Forward, tunnel: &config::Tunnel) -> Option<Forward>
                 _ => GueVariant::Direct,
             },
         },
-        config::Forward::Nat | config::Forward::Fullnat => return None,
     };
     let prefix = |prefix: config::Prefix| (prefix.address, prefix.length);
     Some(Forward::Tunnel(TunnelSpec {

@@ -29,7 +29,7 @@ pub(crate) fn classify<'a, K: FlowKey>(
 }
 
 /// Addresses that are never a source on a wire (RFC 1122 section 3.2.1.3, RFC 4291 section 2).
-fn is_bad(source: IpAddr) -> bool {
+pub(crate) fn is_bad(source: IpAddr) -> bool {
     let broadcast = matches!(source, IpAddr::V4(v4) if v4.is_broadcast());
     broadcast || source.is_multicast() || source.is_unspecified() || source.is_loopback()
 }

@@ -105,7 +105,7 @@ counters! {
     originated "packets made by the forwarder itself: ARP, NDP, and answers sent in place of a request";
     told_too_big "ICMP errors to clients whose packets were too big for a tunnel; also originated";
     received_bytes "bytes of the packets taken from the ports";
-    forwarded_bytes "bytes of the packets rewritten for backends";
+    forwarded_bytes "bytes of the packets rewritten for backends, and through NAT for their clients";
     flows_by_affinity "new flows placed by an affinity";
     flows_by_scheduler "new flows placed by the scheduler";
     fallback_down "new flows whose affinity's owner was down";

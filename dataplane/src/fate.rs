@@ -35,6 +35,7 @@ macro_rules! fates {
 
 fates! {
     Forwarded "forwarded" "sent to a backend";
+    Returned "returned" "a backend's answer through NAT, sent to its client";
     Answered "answered" "answered by the forwarder itself (ARP, NDP, ping)";
     Learned "learned" "an answer to the forwarder's own ARP or NDP question";
     FrameTruncated "frame_truncated" "shorter than its Ethernet header";
@@ -71,7 +72,8 @@ fates! {
     NeighbourUnresolved "neighbour_unresolved" "the backend's MAC address could not be resolved in time";
     HoldFull "hold_full" "too many packets already wait, for that MAC address or for their first fragments";
     NoRoom "no_room" "no room in the frame's buffer for what had to be added";
-    PacketTooBig "packet_too_big" "with its tunnel's header too big for the port's MTU; its sender is told";
+    PacketTooBig "packet_too_big" "too big for the MTU of the port, with its tunnel's header or through NAT; its sender is told";
+    OutOfHops "out_of_hops" "its time to live ended on the way through NAT";
     TransmitFull "transmit_full" "the port's transmit queue was full";
 }
 

@@ -126,7 +126,10 @@ impl<L: Line> FlowTable<L> {
 
     /// Where the flow is, if it is in the line where it most likely is.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "measured: a call for each packet costs more")]
+    #[expect(
+        clippy::inline_always,
+        reason = "measured: a call for each packet costs more"
+    )]
     pub(crate) fn find_home(&self, hash: u64, key: &L::Key) -> Option<Place> {
         let home = self.home(hash);
         let way = self.lines[home].find(key)?;

@@ -22,6 +22,7 @@ mod local;
 mod path;
 mod place;
 mod quoted;
+mod reply;
 
 use crate::{
     clock::Millis,
@@ -33,9 +34,9 @@ use crate::{
     probe::{Probe, Stage},
     rcu::Guard,
     tables::{
-        Tables,
+        Tables, Toward,
         affinity::{AffinityTable, CellId},
-        id::{BackendId, PortId},
+        id::PortId,
     },
     wire::ethernet::Mac,
     worker::{Flows, Own},
@@ -50,8 +51,8 @@ pub(crate) use place::{account_gone, is_expired};
 /// What is decided about one packet of the burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It goes to this backend.
-    To(BackendId),
+    /// It goes to a backend, or from one to its client.
+    To(Toward),
     /// It is now an answer, to leave by the port that it came by.
     Answer,
     /// It came before the first fragment of its packet; its IP header starts there.
@@ -161,8 +162,8 @@ pub(crate) fn forward<P: Port>(
     own.findings.refreshes.clear();
     parse_all(burst, port, view, own, lanes);
     probe.ended(Stage::Parse);
-    forward_lane(&lanes.v4, view, own, probe);
-    forward_lane(&lanes.v6, view, own, probe);
+    forward_lane(&lanes.v4, port, view, own, probe);
+    forward_lane(&lanes.v6, port, view, own, probe);
     fragments::settle(burst, view, own, &lanes.firsts, &lanes.later);
     local::answer_all(burst, port, view, own, &lanes.local);
     probe.ended(Stage::Aside);
@@ -175,13 +176,14 @@ pub(crate) fn forward<P: Port>(
 /// Decides about one family: known flows, then new ones.
 fn forward_lane<F, K: PathKey>(
     lane: &Lane<K>,
+    port: PortId,
     view: View<'_>,
     own: &mut Own<F>,
     probe: &mut impl Probe,
 ) {
     let new = follow::known_flows(lane, view, own);
     probe.ended(Stage::Follow);
-    place::new_flows(&new, view, own);
+    place::new_flows(&new, port, view, own);
     probe.ended(Stage::Place);
 }
 

@@ -1,4 +1,4 @@
-//! Fragments on their way: to which backend the first one of each packet went, and later ones that
+//! Fragments on their way: where the first one of each packet went, and later ones that
 //! came before their first. Fixed room for both: a flood takes the room of other fragments for a
 //! while, and nothing else.
 
@@ -7,7 +7,7 @@ use crate::{
     hash::HashKeys,
     limits::{FRAGMENT_MS, FRAGMENT_WAIT_MS, FRAGMENTED_PACKETS, FRAGMENTS_WAITING},
     parse::FragmentId,
-    tables::id::{BackendId, PortId},
+    tables::{Toward, id::PortId},
 };
 use arrayvec::ArrayVec;
 
@@ -19,7 +19,7 @@ const _: () = assert!(FRAGMENTED_PACKETS.is_power_of_two() && FRAGMENTED_PACKETS
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     id: FragmentId,
-    backend: BackendId,
+    toward: Toward,
     /// Where this has come, its place is free.
     until: Millis,
 }
@@ -57,7 +57,7 @@ impl<F> Fragments<F> {
     }
 
     /// Remembers where a packet's first fragment goes, in place of whatever is nearest to its end.
-    pub(crate) fn learn(&mut self, id: FragmentId, backend: BackendId, now: Millis) {
+    pub(crate) fn learn(&mut self, id: FragmentId, toward: Toward, now: Millis) {
         let places = self.places(&id);
         let known = &mut self.known[places];
         let same = known.iter().position(|it| it.id == id);
@@ -65,17 +65,17 @@ impl<F> Fragments<F> {
         if let Some(way) = same.or_else(oldest) {
             known[way] = Known {
                 id,
-                backend,
+                toward,
                 until: now + FRAGMENT_MS,
             };
         }
     }
 
     /// Where the first fragment of this packet went.
-    pub(crate) fn find(&self, id: &FragmentId, now: Millis) -> Option<BackendId> {
+    pub(crate) fn find(&self, id: &FragmentId, now: Millis) -> Option<Toward> {
         let mut known = self.known[self.places(id)].iter();
         let known = known.find(|it| it.until > now && it.id == *id);
-        known.map(|it| it.backend)
+        known.map(|it| it.toward)
     }
 
     /// Lets a fragment wait; gives it back where too many do.
@@ -90,13 +90,13 @@ impl<F> Fragments<F> {
     pub(crate) fn release(
         &mut self,
         now: Millis,
-        mut each: impl FnMut(Waiting<F>, Option<BackendId>),
+        mut each: impl FnMut(Waiting<F>, Option<Toward>),
     ) {
         let mut place = 0;
         while let Some(waiting) = self.waiting.get(place) {
-            let backend = self.find(&waiting.id, now);
-            if backend.is_some() || now.since(waiting.since) >= FRAGMENT_WAIT_MS {
-                each(self.waiting.remove(place), backend);
+            let toward = self.find(&waiting.id, now);
+            if toward.is_some() || now.since(waiting.since) >= FRAGMENT_WAIT_MS {
+                each(self.waiting.remove(place), toward);
             } else {
                 place += 1;
             }
@@ -120,6 +120,11 @@ impl<F> Fragments<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tables::id::BackendId;
+
+    fn backend(id: u16) -> Toward {
+        Toward::Backend(BackendId(id))
+    }
 
     fn id(identification: u32) -> FragmentId {
         FragmentId {
@@ -141,9 +146,9 @@ mod tests {
     #[test]
     fn a_packet_is_known_for_so_long() {
         let mut fragments = Fragments::<u32>::new();
-        fragments.learn(id(1), BackendId(7), Millis(5));
+        fragments.learn(id(1), backend(7), Millis(5));
         let last = Millis(5 + FRAGMENT_MS - 1);
-        assert_eq!(fragments.find(&id(1), last), Some(BackendId(7)));
+        assert_eq!(fragments.find(&id(1), last), Some(backend(7)));
         assert_eq!(fragments.find(&id(1), last + 1), None);
         assert_eq!(fragments.find(&id(2), Millis(5)), None);
     }
@@ -151,9 +156,9 @@ mod tests {
     #[test]
     fn a_new_packet_of_the_same_identification_takes_over() {
         let mut fragments = Fragments::<u32>::new();
-        fragments.learn(id(1), BackendId(7), Millis(5));
-        fragments.learn(id(1), BackendId(8), Millis(6));
-        assert_eq!(fragments.find(&id(1), Millis(7)), Some(BackendId(8)));
+        fragments.learn(id(1), backend(7), Millis(5));
+        fragments.learn(id(1), backend(8), Millis(6));
+        assert_eq!(fragments.find(&id(1), Millis(7)), Some(backend(8)));
     }
 
     #[test]
@@ -161,7 +166,7 @@ mod tests {
         let mut fragments = Fragments::<u32>::new();
         let many = u32::try_from(FRAGMENTED_PACKETS * 4).unwrap();
         for number in 0..many {
-            fragments.learn(id(number), BackendId(7), Millis(number.into()));
+            fragments.learn(id(number), backend(7), Millis(number.into()));
             assert!(fragments.find(&id(number), Millis(number.into())).is_some());
         }
         assert_eq!(fragments.known.len(), FRAGMENTED_PACKETS);
@@ -173,10 +178,10 @@ mod tests {
         for frame in 0..4 {
             fragments.hold(waiting(frame, frame % 2, 5)).unwrap();
         }
-        fragments.learn(id(1), BackendId(7), Millis(6));
+        fragments.learn(id(1), backend(7), Millis(6));
         let mut out = Vec::new();
         fragments.release(Millis(6), |it, to| out.push((it.frame, to)));
-        assert_eq!(out, [(1, Some(BackendId(7))), (3, Some(BackendId(7)))]);
+        assert_eq!(out, [(1, Some(backend(7))), (3, Some(backend(7)))]);
         out.clear();
         let late = Millis(5 + FRAGMENT_WAIT_MS);
         fragments.release(Millis(late.0 - 1), |_, _| unreachable!());

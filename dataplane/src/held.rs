@@ -4,10 +4,7 @@
 use crate::{
     clock::Millis,
     limits::{HELD, HELD_PER_NEIGHBOUR, HOLD_MS},
-    tables::{
-        affinity::CellId,
-        id::{BackendId, PortId},
-    },
+    tables::{Toward, affinity::CellId, id::PortId},
 };
 use arrayvec::ArrayVec;
 
@@ -15,7 +12,7 @@ use arrayvec::ArrayVec;
 #[derive(Debug)]
 pub(crate) struct Waiting<F> {
     pub(crate) frame: F,
-    pub(crate) backend: BackendId,
+    pub(crate) toward: Toward,
     /// Where it came in, for its tag.
     pub(crate) came_by: PortId,
     /// The affinity that it extends once it is sent.
@@ -51,9 +48,9 @@ impl<F> Held<F> {
         self.waiting.is_empty()
     }
 
-    /// Holds a frame; gives it back where too many wait already, at all or for that backend.
+    /// Holds a frame; gives it back where too many wait already, at all or for the same.
     pub(crate) fn hold(&mut self, new: Waiting<F>) -> Result<(), F> {
-        let others = self.waiting.iter().filter(|it| it.backend == new.backend);
+        let others = self.waiting.iter().filter(|it| it.toward == new.toward);
         if self.waiting.is_full() || others.count() >= HELD_PER_NEIGHBOUR {
             return Err(new.frame);
         }
@@ -81,11 +78,12 @@ impl<F> Held<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tables::id::BackendId;
 
     fn waiting(frame: u16, backend: u16, since: u64) -> Waiting<u16> {
         Waiting {
             frame,
-            backend: BackendId(backend),
+            toward: Toward::Backend(BackendId(backend)),
             came_by: PortId(0),
             extends: None,
             since: Millis(since),
@@ -109,7 +107,10 @@ mod tests {
             held.hold(waiting(frame, frame % 2, 5)).unwrap();
         }
         let mut out = Vec::new();
-        held.release(|it| it.backend == BackendId(1), |it| out.push(it.frame));
+        held.release(
+            |it| it.toward == Toward::Backend(BackendId(1)),
+            |it| out.push(it.frame),
+        );
         assert_eq!((out, held.len()), (vec![1, 3, 5], 3));
         held.release(|it| it.is_late(Millis(5 + HOLD_MS - 1)), |_| unreachable!());
         held.release(|it| it.is_late(Millis(5 + HOLD_MS)), |_| ());

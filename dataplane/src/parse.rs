@@ -10,6 +10,7 @@
 //! A pure function of the frame, which never panics. IPv4 without options and IPv6 without
 //! extension headers run straight through; what is rare is out of line.
 
+mod above;
 #[cfg(test)]
 mod cases;
 mod extensions;
@@ -30,6 +31,7 @@ use crate::wire::ethernet::{self, Ethernet};
 use crate::wire::ipv4::{self, Ipv4};
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::vlan::{self, Tag};
+pub(crate) use above::{Above, above6};
 use extensions::Upper;
 use fragment::Piece;
 pub(crate) use fragment::{FragmentId, fragment_id};

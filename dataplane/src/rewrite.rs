@@ -4,11 +4,12 @@ mod clamp;
 mod direct;
 mod encapsulate;
 mod inner;
+mod translate;
 
 use crate::{
     port::Frame,
     tables::{
-        Tables,
+        Tables, Translation,
         backend::{Backend, Way},
         id::PortId,
     },
@@ -16,6 +17,7 @@ use crate::{
 };
 pub(crate) use direct::{Link, direct};
 use encapsulate::encapsulate;
+use translate::{Side, translate};
 
 /// Why a frame cannot leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +26,16 @@ pub(crate) enum Unfit {
     NoRoom,
     /// The packet is longer than this many bytes, with its IP header.
     TooBig(u16),
+    /// Its time to live ends here.
+    OutOfHops,
 }
 
 /// Rewrites a frame for its backend, whose next hop is at `destination`.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "measured: a call for each packet costs more")]
+#[expect(
+    clippy::inline_always,
+    reason = "measured: a call for each packet costs more"
+)]
 pub(crate) fn rewrite<F: Frame>(
     frame: &mut F,
     backend: &Backend,
@@ -37,18 +44,42 @@ pub(crate) fn rewrite<F: Frame>(
     tables: &Tables,
 ) -> Result<(), Unfit> {
     match backend.way {
-        Way::Direct => {
-            let out = &tables.stations.get(backend.port).spec;
-            let link = Link {
-                destination,
-                source: out.mac,
-                vlan_in: tables.stations.get(came_by).spec.vlan,
-                vlan_out: out.vlan,
-            };
-            direct(frame, &link)
+        Way::Direct => direct(frame, &link(destination, came_by, backend.port, tables)),
+        Way::Nat(id) => {
+            let (to, mtu) = (tables.translation(id).backend, mtu(backend.port, tables));
+            translate(frame, Side::Destination, to, mtu)?;
+            direct(frame, &link(destination, came_by, backend.port, tables))
         }
         Way::Tunnel(id) => encapsulate(frame, tables.tunnel(id), destination, &tables.entropy),
     }
+}
+
+/// Rewrites what a backend answers through NAT for the gateway to its client, at `destination`.
+pub(crate) fn rewrite_answer<F: Frame>(
+    frame: &mut F,
+    translation: &Translation,
+    destination: Mac,
+    came_by: PortId,
+    tables: &Tables,
+) -> Result<(), Unfit> {
+    let port = translation.exit.port;
+    translate(frame, Side::Source, translation.vip, mtu(port, tables))?;
+    direct(frame, &link(destination, came_by, port, tables))
+}
+
+#[inline]
+fn link(destination: Mac, came_by: PortId, leaves_by: PortId, tables: &Tables) -> Link {
+    let out = &tables.stations.get(leaves_by).spec;
+    Link {
+        destination,
+        source: out.mac,
+        vlan_in: tables.stations.get(came_by).spec.vlan,
+        vlan_out: out.vlan,
+    }
+}
+
+fn mtu(port: PortId, tables: &Tables) -> u16 {
+    tables.stations.get(port).spec.mtu
 }
 
 #[cfg(test)]
@@ -111,6 +142,7 @@ mod tests {
                 match done {
                     Ok(()) => prop_assert!(frame.bytes().len() <= 14 + 1500),
                     Err(Unfit::TooBig(mtu)) => prop_assert_eq!(usize::from(mtu), 1514 - tunnel.header().len()),
+                    Err(Unfit::OutOfHops) => prop_assert!(false, "a tunnel counts no hops"),
                     Err(Unfit::NoRoom) => prop_assert!(bytes.len() < l3 + 40),
                 }
             }

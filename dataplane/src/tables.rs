@@ -12,10 +12,12 @@ pub mod prefix;
 mod reach;
 pub mod service;
 mod station;
+mod translation;
 pub mod tunnel;
 
 pub use station::PortSpec;
 pub(crate) use station::{PortStation, Stations, same_subnet};
+pub(crate) use translation::{Hop, Toward, Translation};
 
 use crate::{
     hash::HashKeys,
@@ -23,14 +25,18 @@ use crate::{
     limits,
     schedule::{Candidate, Slots},
 };
-use backend::{Backend, BackendSpec};
+use backend::{Backend, BackendSpec, Way};
 use clients::{ClientLists, Clients};
-use id::{BackendId, PortId, ServiceId, TunnelId};
+use id::{BackendId, PortId, ServiceId, TranslationId, TunnelId};
 use neighbour::{NeighbourView, Neighbours};
 use prefix::Prefix;
 use reach::{Reached, reach_all};
 use service::{Service, ServiceSpec, Services};
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+use translation::Answering;
 use tunnel::Tunnel;
 
 /// Everything that workers need to know, as the control plane describes it.
@@ -57,6 +63,26 @@ pub enum TablesError {
         name: String,
         /// Its address.
         address: IpAddr,
+    },
+    /// A service with NAT whose clients no gateway reaches.
+    #[error(
+        "no port has a gateway to the clients of {vip}: give one of its family, which answers through NAT leave by"
+    )]
+    NoReturn {
+        /// Its VIP.
+        vip: IpAddr,
+    },
+    /// Two backends whose answers through NAT cannot be told apart.
+    #[error(
+        "{name} and {other} are both at {address}, and NAT could not tell whose answer is whose: give one another port"
+    )]
+    SameAddress {
+        /// A backend.
+        name: String,
+        /// The other backend.
+        other: String,
+        /// Where it listens; port 0: everywhere.
+        address: SocketAddr,
     },
     /// More than a limit allows.
     #[error("{what}: place {place} is beyond the limit of {limit}")]
@@ -86,6 +112,8 @@ pub struct Tables {
     pub(crate) neighbours: Neighbours,
     pub(crate) stations: Stations,
     tunnels: Vec<Tunnel>,
+    translations: Vec<Translation>,
+    pub(crate) answering: Answering,
     /// What tells flows apart in the outer headers of tunnels; the same for the process's life.
     pub(crate) entropy: HashKeys,
 }
@@ -100,7 +128,12 @@ impl Tables {
         let vips = vips.filter_map(|it| Prefix::new(it.address, it.prefix_length));
         let mut neighbours = Neighbours::default();
         let mut stations = Stations::new(&spec.ports, vips, &mut neighbours);
-        let Reached { backends, tunnels } = reach_all(spec, &stations, &mut neighbours)?;
+        let Reached {
+            backends,
+            tunnels,
+            translations,
+            answering,
+        } = reach_all(spec, &stations, &mut neighbours)?;
         if let Some(before) = before {
             neighbours.inherit(&before.neighbours);
             stations.succeed(&before.stations);
@@ -116,6 +149,8 @@ impl Tables {
             neighbours,
             stations,
             tunnels,
+            translations,
+            answering,
             entropy: before.map_or_else(HashKeys::random, |before| before.entropy),
         })
     }
@@ -124,6 +159,27 @@ impl Tables {
     #[inline]
     pub(crate) fn tunnel(&self, id: TunnelId) -> &Tunnel {
         &self.tunnels[id.index()]
+    }
+
+    /// The translation at a place that a backend of these tables has.
+    #[inline]
+    pub(crate) fn translation(&self, id: TranslationId) -> &Translation {
+        &self.translations[id.index()]
+    }
+
+    /// The next hop of packets that go there; `None` where they cannot any more.
+    #[inline]
+    pub(crate) fn hop(&self, toward: Toward) -> Option<Hop> {
+        match toward {
+            Toward::Backend(id) => self.backend(id).map(|it| Hop {
+                neighbour: it.neighbour,
+                port: it.port,
+            }),
+            Toward::Client(id) => match self.backend(id)?.way {
+                Way::Nat(id) => Some(self.translation(id).exit),
+                Way::Direct | Way::Tunnel(_) => None,
+            },
+        }
     }
 
     /// The backend at a place; `None` once it was removed.

@@ -24,8 +24,8 @@ use tether_dataplane::{
     },
 };
 use world::{
-    Affinity, B1, B2, B3, DNS, DNS4, OUTSIDE_PORT, Size, USUAL, WEB, WEB_6, WEB4, WEB6, World,
-    answer_to, usual,
+    Affinity, B1, B2, B3, DNS, DNS4, INSIDE_PORT, OUTSIDE_PORT, Size, USUAL, WEB, WEB_6, WEB4,
+    WEB6, World, answer_to, usual,
 };
 
 const BURSTS: u64 = if cfg!(miri) { 20 } else { 10_000 };
@@ -166,6 +166,25 @@ fn nor_do_tunnels() {
     let counts = world.counts(0);
     assert!(counts["forwarded"] > FORWARDED, "{counts:?}");
     assert!(counts["told_too_big"] > 0, "{counts:?}");
+}
+
+/// With answers, and with packets of no service.
+#[test]
+fn nor_does_nat() {
+    let mut spec = usual();
+    for service in &mut spec.services {
+        service.forward = Forward::Nat;
+    }
+    let routers = ["192.0.2.1", "2001:db8::1"].map(|it| it.parse().unwrap());
+    spec.ports[OUTSIDE_PORT].gateways = routers.to_vec();
+    // All frames come by the port to the clients: let it be that to the backends too.
+    let inside = std::mem::take(&mut spec.ports[INSIDE_PORT].addresses);
+    spec.ports[OUTSIDE_PORT].addresses.extend(inside);
+    let answers = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.99:80"];
+    let answers = answers.map(|from| from_to(from, "198.51.100.7:50000").ack());
+    let world = ten_thousand_bursts(spec, &answers);
+    let counts = world.counts(0);
+    assert!(counts["returned"] > 10_000, "{counts:?}");
 }
 
 fn ten_thousand_bursts(spec: TablesSpec, others: &[Vec<u8>]) -> World {

@@ -13,6 +13,7 @@ mod backend;
 mod build;
 mod clients;
 mod host;
+mod nat;
 mod service;
 mod tunnel;
 

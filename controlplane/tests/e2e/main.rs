@@ -20,6 +20,7 @@ mod affinity;
 mod edge;
 mod hostile;
 mod link;
+mod nat;
 mod operator;
 mod owner;
 mod process;

@@ -48,11 +48,14 @@ pub fn run(setup: Setup, test: impl FnOnce(&mut Testbed<'_>)) {
     namespace::sweep();
     let prefix = namespace::prefix(NUMBER.fetch_add(1, Ordering::Relaxed));
     let network = Network::create(&prefix, setup.server_count());
+    if setup.is_nat() {
+        network.answer_by_the_forwarder();
+    }
     let directory = TempDir::with_prefix(format!("{prefix}-")).unwrap();
     let servers = (1..).zip(&network.servers);
     let mut bed = Testbed {
         servers: servers
-            .map(|(number, host)| Server::start(format!("server-{number}"), host))
+            .map(|(number, host)| Server::start(number, host))
             .collect(),
         daemon: Daemon::start(&setup, &network.forwarder, directory.path()),
         network: &network,
@@ -83,8 +86,8 @@ impl Testbed<'_> {
 
     /// Starts the server in this place again: on the same host, by the same name.
     pub fn restart_server(&mut self, place: usize) {
-        let Server { name, host, .. } = &self.servers[place];
-        self.servers[place] = Server::start(name.clone(), host);
+        let Server { host, .. } = &self.servers[place];
+        self.servers[place] = Server::start(place + 1, host);
     }
 
     /// The server of this name.

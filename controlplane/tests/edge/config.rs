@@ -97,14 +97,15 @@ fn a_check_says_every_problem_with_its_place_and_what_needs_a_restart() {
     assert!(wrong.problems.iter().all(has_place), "{wrong:?}");
     assert!(wrong.problems[0].contains("did you mean"), "{wrong:?}");
 
-    let tunnel = "[[service]]\nname = \"x\"\naddress = \"10.9.0.101\"\nport = 1\nforward = \"nat\"";
+    let tunnel =
+        "[[service]]\nname = \"x\"\naddress = \"10.9.0.101\"\nport = 1\nforward = \"fullnat\"";
     let mut changed = file(&edge, &format!("{BACKEND}{tunnel}"));
     changed.text = changed.text.replace("cores = [0]", "cores = [1]");
     match payload(&edge, &Request::ConfigCheck(changed)) {
         Payload::ConfigCheck(check) => {
             let expected = [
                 "workers.cores changes only by a restart",
-                "service x: forward = \"nat\" is not in this version; dsr, ipip, gre and gue are",
+                "service x: forward = \"fullnat\" is not in this version; dsr, nat, ipip, gre and gue are",
             ];
             assert_eq!(check.problems, expected);
         }

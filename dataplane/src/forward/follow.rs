@@ -5,6 +5,7 @@ use crate::{
     flow_table::{Flow, FlowTable, Place, Placement, TcpEvent},
     key::Protocol,
     parse::Packet,
+    tables::Toward,
     worker::Own,
 };
 
@@ -56,7 +57,7 @@ fn follow_to<K: PathKey>(
     let Some((flow, place)) = followed else {
         return false;
     };
-    findings.decide(entry.index, Verdict::To(flow.backend()));
+    findings.decide(entry.index, Verdict::To(Toward::Backend(flow.backend())));
     note_refresh(flows, place, flow, entry.index, view, findings);
     true
 }

@@ -26,14 +26,14 @@ pub(crate) fn settle<F: Frame>(
 ) {
     for (index, l3) in firsts {
         let id = fragment_id(burst[usize::from(*index)].bytes(), *l3);
-        if let (Verdict::To(backend), Some(id)) = (own.findings.verdict(*index), id) {
-            own.fragments.learn(id, backend, view.now);
+        if let (Verdict::To(toward), Some(id)) = (own.findings.verdict(*index), id) {
+            own.fragments.learn(id, toward, view.now);
         }
     }
     for (index, Later { l3 }) in later {
         let verdict = match fragment_id(burst[usize::from(*index)].bytes(), *l3) {
             Some(id) => match own.fragments.find(&id, view.now) {
-                Some(backend) => Verdict::To(backend),
+                Some(toward) => Verdict::To(toward),
                 None if is_for_us(&id, view) => Verdict::Early(*l3),
                 None => Verdict::Done(Fate::NoService),
             },
@@ -69,16 +69,16 @@ pub(crate) fn hold<F: Frame>(
 /// Sends those whose first fragment has come, and drops those that waited too long.
 pub(crate) fn release<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, ports: &mut [P]) {
     let (counters, held, alone) = (&own.counters, &mut own.held, &mut own.alone);
-    own.fragments.release(view.now, |it, backend| {
-        let Some(backend) = backend else {
+    own.fragments.release(view.now, |it, toward| {
+        let Some(toward) = toward else {
             return counters.fate(Fate::FragmentUnknown, 1);
         };
-        match send_alone(it.frame, backend, it.came_by, view, alone, counters, ports) {
+        match send_alone(it.frame, toward, it.came_by, view, alone, counters, ports) {
             Left::Met(fate) => counters.fate(fate, 1),
             Left::Unresolved(frame) => {
                 let waiting = held::Waiting {
                     frame,
-                    backend,
+                    toward,
                     came_by: it.came_by,
                     extends: None,
                     since: view.now,
@@ -92,12 +92,11 @@ pub(crate) fn release<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, ports: &
     own.count_held();
 }
 
-/// Whether a packet is addressed to the forwarder or a VIP.
+/// Whether a packet is addressed to the forwarder or a VIP, or a backend answers by it.
 fn is_for_us(id: &FragmentId, view: View<'_>) -> bool {
-    let [_, destination] = id.addresses;
-    let destination = match (id.protocol, destination) {
+    let [source, destination] = id.addresses.map(|address| match (id.protocol, address) {
         (0, v6) => IpAddr::from(v6),
         (_, [a, b, c, d, ..]) => IpAddr::from([a, b, c, d]),
-    };
-    view.tables.stations.is_ours(destination)
+    });
+    view.tables.stations.is_ours(destination) || view.tables.answering.has(source)
 }

@@ -1,4 +1,4 @@
-//! Frames leave: rewritten for their backend, as answers, or not at all; then every packet's fate is
+//! Frames leave: rewritten for their backend or its client, as answers, or not at all; then every packet's fate is
 //! counted, and the affinities of those that were sent are extended.
 
 use super::{Verdict, View, fragments};
@@ -9,9 +9,11 @@ use crate::{
     held::{Held, Waiting},
     port::{BURST, Burst, Frame, Port},
     probe::{Probe, Stage},
-    rewrite::{Unfit, rewrite},
+    rewrite::{Unfit, rewrite, rewrite_answer},
     tables::{
+        Hop, Toward,
         affinity::CellId,
+        backend::Way,
         id::{BackendId, PortId},
     },
     worker::Own,
@@ -21,11 +23,11 @@ use arrayvec::ArrayVec;
 /// How often a full transmit queue is tried again before frames are dropped.
 const TRIES: usize = 64;
 
-/// What becomes of a frame that was to go to a backend.
+/// What becomes of a frame that was to go on.
 enum Sent {
     /// It is rewritten, for this port.
     By(PortId),
-    /// The backend's MAC address is not known yet.
+    /// The next hop's MAC address is not known yet.
     Unresolved,
     /// It cannot go.
     Not(Fate),
@@ -50,7 +52,7 @@ pub(crate) fn send_all<P: Port>(
     let mut bytes = 0;
     for (index, mut frame) in (0_u8..).zip(burst.drain(..)) {
         match own.findings.verdicts[usize::from(index)] {
-            Verdict::To(backend) => match prepare(&mut frame, backend, port, view) {
+            Verdict::To(toward) => match prepare(&mut frame, toward, port, view) {
                 Sent::By(out) => {
                     bytes += frame.bytes().len() as u64;
                     own.outgoing[out.index()].push(frame);
@@ -59,7 +61,7 @@ pub(crate) fn send_all<P: Port>(
                 Sent::Unresolved => {
                     let waiting = Waiting {
                         frame,
-                        backend,
+                        toward,
                         came_by: port,
                         extends: own.findings.extended_by(index),
                         since: view.now,
@@ -118,16 +120,61 @@ fn transmit<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) -> usize {
     clippy::inline_always,
     reason = "measured: a call for each packet costs more"
 )]
-fn prepare<F: Frame>(frame: &mut F, backend: BackendId, came_by: PortId, view: View<'_>) -> Sent {
+fn prepare<F: Frame>(frame: &mut F, toward: Toward, came_by: PortId, view: View<'_>) -> Sent {
+    match toward {
+        Toward::Backend(backend) => prepare_packet(frame, backend, came_by, view),
+        Toward::Client(backend) => prepare_answer(frame, backend, came_by, view),
+    }
+}
+
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "measured: a call for each packet costs more"
+)]
+fn prepare_packet<F: Frame>(
+    frame: &mut F,
+    backend: BackendId,
+    came_by: PortId,
+    view: View<'_>,
+) -> Sent {
     let Some(backend) = view.tables.backend(backend) else {
         return Sent::Not(Fate::BackendDown);
     };
     let Some(destination) = view.tables.neighbours.get(backend.neighbour).mac() else {
         return Sent::Unresolved;
     };
-    match rewrite(frame, backend, destination, came_by, view.tables) {
-        Ok(()) => Sent::By(backend.port),
+    let done = rewrite(frame, backend, destination, came_by, view.tables);
+    sent(done, backend.port)
+}
+
+/// The same of what a backend answers through NAT. One that was removed meanwhile, or has another way,
+/// is no backend of a service any more.
+fn prepare_answer<F: Frame>(
+    frame: &mut F,
+    backend: BackendId,
+    came_by: PortId,
+    view: View<'_>,
+) -> Sent {
+    let way = view.tables.backend(backend).map(|it| it.way);
+    let Some(Way::Nat(id)) = way else {
+        return Sent::Not(Fate::NoService);
+    };
+    let translation = view.tables.translation(id);
+    let Hop { neighbour, port } = translation.exit;
+    let Some(destination) = view.tables.neighbours.get(neighbour).mac() else {
+        return Sent::Unresolved;
+    };
+    let done = rewrite_answer(frame, translation, destination, came_by, view.tables);
+    sent(done, port)
+}
+
+#[inline]
+fn sent(done: Result<(), Unfit>, by: PortId) -> Sent {
+    match done {
+        Ok(()) => Sent::By(by),
         Err(Unfit::NoRoom) => Sent::Not(Fate::NoRoom),
+        Err(Unfit::OutOfHops) => Sent::Not(Fate::OutOfHops),
         Err(Unfit::TooBig(mtu)) => Sent::TooBig(mtu),
     }
 }
@@ -162,10 +209,11 @@ fn hold<F>(waiting: Waiting<F>, held: &mut Held<F>) -> Verdict {
 
 fn count_fates<F>(count: usize, own: &mut Own<F>) {
     let counters = &own.counters;
-    let mut forwarded = 0;
+    let (mut forwarded, mut returned) = (0, 0);
     for verdict in &own.findings.verdicts[..count] {
         match verdict {
-            Verdict::To(_) => forwarded += 1,
+            Verdict::To(Toward::Backend(_)) => forwarded += 1,
+            Verdict::To(Toward::Client(_)) => returned += 1,
             Verdict::Answer => {
                 counters.fate(Fate::Answered, 1);
                 counters.originated.add(1);
@@ -175,6 +223,7 @@ fn count_fates<F>(count: usize, own: &mut Own<F>) {
         }
     }
     counters.fate(Fate::Forwarded, forwarded);
+    counters.fate(Fate::Returned, returned);
     own.count_held();
 }
 
@@ -198,16 +247,16 @@ fn refresh(cell: CellId, view: View<'_>, counters: &Counters) {
 /// Sends the frames that were held for what is resolved by now, and drops those that waited too
 /// long.
 pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, ports: &mut [P]) {
-    let resolved = |backend: BackendId| {
-        let backend = view.tables.backend(backend);
-        backend.is_none_or(|it| view.tables.neighbours.get(it.neighbour).mac().is_some())
+    let resolved = |toward: Toward| {
+        let hop = view.tables.hop(toward);
+        hop.is_none_or(|it| view.tables.neighbours.get(it.neighbour).mac().is_some())
     };
     let (counters, alone) = (&own.counters, &mut own.alone);
     own.held.release(
-        |it| it.is_late(view.now) || resolved(it.backend),
+        |it| it.is_late(view.now) || resolved(it.toward),
         |it| {
             let left = send_alone(
-                it.frame, it.backend, it.came_by, view, alone, counters, ports,
+                it.frame, it.toward, it.came_by, view, alone, counters, ports,
             );
             let fate = match left {
                 Left::Met(fate) => fate,
@@ -227,21 +276,21 @@ pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, por
 pub(crate) enum Left<F> {
     /// It met this fate, which is to be counted.
     Met(Fate),
-    /// The backend's MAC address is not known: here is the frame.
+    /// The next hop's MAC address is not known: here is the frame.
     Unresolved(F),
 }
 
-/// Sends a single frame to a backend. Where it is too big, nobody is told: its sender sends others.
+/// Sends a single frame on. Where it is too big, nobody is told: its sender sends others.
 pub(crate) fn send_alone<P: Port>(
     mut frame: P::Frame,
-    backend: BackendId,
+    toward: Toward,
     came_by: PortId,
     view: View<'_>,
     alone: &mut Burst<P::Frame>,
     counters: &Counters,
     ports: &mut [P],
 ) -> Left<P::Frame> {
-    let out = match prepare(&mut frame, backend, came_by, view) {
+    let out = match prepare(&mut frame, toward, came_by, view) {
         Sent::By(out) => out,
         Sent::Unresolved => return Left::Unresolved(frame),
         Sent::Not(fate) => return Left::Met(fate),
@@ -250,7 +299,10 @@ pub(crate) fn send_alone<P: Port>(
     counters.forwarded_bytes.add(frame.bytes().len() as u64);
     alone.push(frame);
     Left::Met(match transmit(&mut ports[out.index()], alone) {
-        0 => Fate::Forwarded,
+        0 => match toward {
+            Toward::Backend(_) => Fate::Forwarded,
+            Toward::Client(_) => Fate::Returned,
+        },
         _ => Fate::TransmitFull,
     })
 }

@@ -5,6 +5,7 @@ use super::{
     Entry, Verdict, View, admit,
     follow::{self, NewFlows, event_of},
     path::PathKey,
+    reply,
 };
 use crate::{
     classify::classify,
@@ -15,10 +16,10 @@ use crate::{
     parse::Packet,
     port::BURST,
     tables::{
-        Tables,
+        Tables, Toward,
         affinity::{AffinityTable, CellId, Hit, Hits},
         backend::BackendState,
-        id::BackendId,
+        id::{BackendId, PortId},
         service::{OnBackendDown, Refresh, Service},
     },
     worker::Own,
@@ -44,14 +45,20 @@ struct Choice {
 type Candidates<'a, K> = ArrayVec<(Entry<K>, &'a Service), BURST>;
 
 /// Places the flows of these packets.
-pub(crate) fn new_flows<F, K: PathKey>(new: &NewFlows<K>, view: View<'_>, own: &mut Own<F>) {
+pub(crate) fn new_flows<F, K: PathKey>(
+    new: &NewFlows<K>,
+    came_by: PortId,
+    view: View<'_>,
+    own: &mut Own<F>,
+) {
     if new.is_empty() {
         return;
     }
-    let candidates = classify_all(new, view, own);
+    let candidates = classify_all(new, came_by, view, own);
     let hits = affinities_of(&candidates, view);
     for ((new, service), hit) in candidates.iter().zip(hits) {
         let verdict = place(new, service, hit, view, own);
+        let verdict = verdict.map(Toward::Backend);
         own.findings
             .decide(new.index, verdict.map_or_else(Verdict::Done, Verdict::To));
     }
@@ -59,6 +66,7 @@ pub(crate) fn new_flows<F, K: PathKey>(new: &NewFlows<K>, view: View<'_>, own: &
 
 fn classify_all<'a, F, K: PathKey>(
     new: &NewFlows<K>,
+    came_by: PortId,
     view: View<'a>,
     own: &mut Own<F>,
 ) -> Candidates<'a, K> {
@@ -66,6 +74,11 @@ fn classify_all<'a, F, K: PathKey>(
     for new in new {
         match classify(&new.packet.key, &view.tables.services) {
             Ok(service) => candidates.push((*new, service)),
+            Err(Fate::NoService) => {
+                let answers = reply::answers(&new.packet.key, came_by, view);
+                let verdict = answers.map_or_else(Verdict::Done, Verdict::To);
+                own.findings.decide(new.index, verdict);
+            }
             Err(fate) => own.findings.decide(new.index, Verdict::Done(fate)),
         }
     }

@@ -1,13 +1,19 @@
 //! ICMP errors about a flow go where its packets go (contract rule R8): to the backend of the flow,
 //! else to the owner of the client's affinity, else to where every forwarder would place the flow.
+//! What is said of a packet to a backend with NAT goes to its client.
 //! They change no flow and extend no affinity: anybody can send them.
 
-use super::{Verdict, View, path::PathKey};
+use super::{Verdict, View, path::PathKey, reply};
 use crate::{
     classify::classify,
     fate::Fate,
     parse::{Parsed, quoted4, quoted6},
-    tables::{affinity::Hits, id::BackendId, service::Service},
+    tables::{
+        Toward,
+        affinity::Hits,
+        id::{BackendId, PortId},
+        service::Service,
+    },
     worker::Own,
 };
 
@@ -15,16 +21,17 @@ use crate::{
 pub(crate) fn follow_error<F>(
     frame: &[u8],
     parsed: Parsed,
+    came_by: PortId,
     view: View<'_>,
     own: &mut Own<F>,
 ) -> Option<Verdict> {
-    let backend = match parsed {
+    let toward = match parsed {
         Parsed::Icmp4(message) => quoted4(frame, message)
             .transpose()?
-            .and_then(|key| backend_of(&key, view, own)),
+            .and_then(|key| toward_of(&key, came_by, view, own)),
         Parsed::Icmp6(message) => quoted6(frame, message)
             .transpose()?
-            .and_then(|key| backend_of(&key, view, own)),
+            .and_then(|key| toward_of(&key, came_by, view, own)),
         Parsed::V4(_)
         | Parsed::V6(_)
         | Parsed::First4(_)
@@ -32,10 +39,15 @@ pub(crate) fn follow_error<F>(
         | Parsed::Later(_)
         | Parsed::Arp { .. } => return None,
     };
-    Some(backend.map_or_else(Verdict::Done, Verdict::To))
+    Some(toward.map_or_else(Verdict::Done, Verdict::To))
 }
 
-fn backend_of<F, K: PathKey>(key: &K, view: View<'_>, own: &mut Own<F>) -> Result<BackendId, Fate> {
+fn toward_of<F, K: PathKey>(
+    key: &K,
+    came_by: PortId,
+    view: View<'_>,
+    own: &mut Own<F>,
+) -> Result<Toward, Fate> {
     let flows = K::flows(&mut own.flows);
     let place = flows.find(flows.hash(key), key);
     let known = place.map(|place| flows.get(place).backend());
@@ -44,11 +56,16 @@ fn backend_of<F, K: PathKey>(key: &K, view: View<'_>, own: &mut Own<F>) -> Resul
         backend.is_some_and(|it| it.state.keeps_flows())
     };
     if let Some(backend) = known.filter(keeps) {
-        return Ok(backend);
+        return Ok(Toward::Backend(backend));
     }
-    let service = classify(key, &view.tables.services)?;
+    let service = match classify(key, &view.tables.services) {
+        Ok(service) => service,
+        Err(Fate::NoService) => return reply::answers(key, came_by, view),
+        Err(fate) => return Err(fate),
+    };
     owner_of(key, service, view)
         .or_else(|| service.slots.agreed(key))
+        .map(Toward::Backend)
         .ok_or(Fate::IcmpNoFlow)
 }
 

@@ -1,6 +1,6 @@
 //! Backends as workers see them: where their frames go and what they take.
 
-use super::id::{BackendId, NeighbourId, PortId, ServiceId, TunnelId};
+use super::id::{BackendId, NeighbourId, PortId, ServiceId, TranslationId, TunnelId};
 use std::net::IpAddr;
 
 /// The life of a backend (contract section 6).
@@ -58,6 +58,8 @@ pub struct BackendSpec {
     pub service: ServiceId,
     /// Its address.
     pub address: IpAddr,
+    /// Where it listens, with NAT; 0: at the service's port.
+    pub port: u16,
     /// Its share among the service's backends; 0: none of the scheduled flows.
     pub weight: u32,
     /// Its weight by the configuration: what tables are sized for, whatever its weight is now.
@@ -73,6 +75,8 @@ pub(crate) enum Way {
     Direct,
     /// Through its tunnel.
     Tunnel(TunnelId),
+    /// Translated.
+    Nat(TranslationId),
 }
 
 /// A backend as workers read it.

@@ -29,4 +29,6 @@ ids! {
     NeighbourId(u16);
     /// A tunnel's place.
     TunnelId(u16);
+    /// A translation's place.
+    TranslationId(u16);
 }

@@ -3,18 +3,24 @@
 use super::{
     TablesError, TablesSpec,
     backend::{Backend, BackendSpec, Way},
-    id::{ServiceId, TunnelId},
+    id::{ServiceId, TranslationId, TunnelId},
     neighbour::Neighbours,
     service::{Forward, ServiceSpec},
     station::{Route, Stations},
+    translation::{Answering, Hop, Translation},
     tunnel::{Tunnel, TunnelSpec},
 };
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
-/// The backends by their places, and the tunnels that they have.
+/// The backends by their places, and what their ways consist of.
 pub(super) struct Reached {
     pub(super) backends: Box<[Option<Backend>]>,
     pub(super) tunnels: Vec<Tunnel>,
+    pub(super) translations: Vec<Translation>,
+    pub(super) answering: Answering,
 }
 
 /// Finds the way to every backend; next hops that are new are interned.
@@ -27,7 +33,8 @@ pub(super) fn reach_all(
         spec.services.iter().map(|it| (it.id, it)).collect();
     let places = spec.backends.iter().map(|it| it.id.index() + 1).max();
     let mut list = vec![None; places.unwrap_or(0)];
-    let mut tunnels = Vec::new();
+    let (mut tunnels, mut translations) = (Vec::new(), Vec::new());
+    let mut answering = Answering::default();
     for backend in &spec.backends {
         let service = services.get(&backend.service).copied();
         let (Route { port, next_hop }, tunnel) =
@@ -35,17 +42,29 @@ pub(super) fn reach_all(
                 name: backend.name.clone(),
                 address: backend.address,
             })?;
+        let way = match service.filter(|it| it.forward == Forward::Nat) {
+            Some(service) => {
+                let translation = translation(backend, service, stations, neighbours)?;
+                answer(backend, service, &translation, spec, &mut answering)?;
+                Way::Nat(TranslationId(keep(translation, &mut translations)))
+            }
+            None => tunnel.map_or(Way::Direct, |it| {
+                Way::Tunnel(TunnelId(keep(it, &mut tunnels)))
+            }),
+        };
         list[backend.id.index()] = Some(Backend {
             service: backend.service,
             neighbour: neighbours.intern(next_hop, port),
             port,
             state: backend.state,
-            way: tunnel.map_or(Way::Direct, |it| keep(it, &mut tunnels)),
+            way,
         });
     }
     Ok(Reached {
         backends: list.into_boxed_slice(),
         tunnels,
+        translations,
+        answering,
     })
 }
 
@@ -58,11 +77,58 @@ fn reach(
     let forward = service.map(|it| (it.forward, it.address));
     match forward {
         None | Some((Forward::Dsr, _)) => Some((stations.link_to(backend.address)?, None)),
+        Some((Forward::Nat, vip)) if vip.is_ipv4() != backend.address.is_ipv4() => None,
+        Some((Forward::Nat, _)) => Some((stations.route_to(backend.address)?, None)),
         Some((Forward::Tunnel(spec), vip)) => {
             let (route, tunnel) = dig(&spec, backend.address, vip, stations)?;
             Some((route, Some(tunnel)))
         }
     }
+}
+
+/// Both ends of a backend's NAT, and the gateway to its clients.
+fn translation(
+    backend: &BackendSpec,
+    service: &ServiceSpec,
+    stations: &Stations,
+    neighbours: &mut Neighbours,
+) -> Result<Translation, TablesError> {
+    let vip = service.address;
+    let gateway = stations.gateway_of(vip.is_ipv4());
+    let Route { port, next_hop } = gateway.ok_or(TablesError::NoReturn { vip })?;
+    let listens = if backend.port == 0 {
+        service.port
+    } else {
+        backend.port
+    };
+    Ok(Translation {
+        vip: SocketAddr::new(vip, service.port),
+        backend: SocketAddr::new(backend.address, listens),
+        exit: Hop {
+            neighbour: neighbours.intern(next_hop, port),
+            port,
+        },
+    })
+}
+
+/// Tells a backend's answers from those of all others, or says which cannot be told from them.
+fn answer(
+    backend: &BackendSpec,
+    service: &ServiceSpec,
+    translation: &Translation,
+    spec: &TablesSpec,
+    answering: &mut Answering,
+) -> Result<(), TablesError> {
+    let address = translation.backend;
+    let added = answering.add(service.protocol, address, backend.id);
+    added.map_err(|other| {
+        let other = spec.backends.iter().find(|it| it.id == other);
+        TablesError::SameAddress {
+            name: backend.name.clone(),
+            other: other.map_or_else(String::new, |it| it.name.clone()),
+            address,
+        }
+    })
 }
 
 /// The tunnel to a backend from the port that reaches it.
@@ -79,9 +145,9 @@ fn dig(
     Some((route, tunnel))
 }
 
-/// There are no more tunnels than backends, whose number is checked.
-fn keep(tunnel: Tunnel, tunnels: &mut Vec<Tunnel>) -> Way {
-    let place = u16::try_from(tunnels.len()).unwrap_or(u16::MAX);
-    tunnels.push(tunnel);
-    Way::Tunnel(TunnelId(place))
+/// Where it is kept. There are no more than backends, whose number is checked.
+fn keep<T>(it: T, kept: &mut Vec<T>) -> u16 {
+    let place = u16::try_from(kept.len()).unwrap_or(u16::MAX);
+    kept.push(it);
+    place
 }

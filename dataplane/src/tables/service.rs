@@ -64,6 +64,9 @@ pub enum Forward {
     Dsr,
     /// Through a tunnel: the packet goes whole, behind a header of its own; the backend holds the VIP.
     Tunnel(TunnelSpec),
+    /// NAT: the packet gets the backend's address and port; what the backend answers comes back here and
+    /// gets those of the VIP.
+    Nat,
 }
 
 /// How many new flows a second a service takes, over all workers; `None`: as many as come.

@@ -163,14 +163,17 @@ impl Stations {
 
     /// The way to any address: on a link, else by the first gateway of its family.
     pub(crate) fn route_to(&self, address: IpAddr) -> Option<Route> {
-        let by_gateway = || {
-            self.numbered().find_map(|(port, station)| {
-                let mut gateways = station.spec.gateways.iter();
-                let next_hop = *gateways.find(|it| it.is_ipv4() == address.is_ipv4())?;
-                Some(Route { port, next_hop })
-            })
-        };
+        let by_gateway = || self.gateway_of(address.is_ipv4());
         self.link_to(address).or_else(by_gateway)
+    }
+
+    /// The first gateway of a family.
+    pub(crate) fn gateway_of(&self, is_ipv4: bool) -> Option<Route> {
+        self.numbered().find_map(|(port, station)| {
+            let mut gateways = station.spec.gateways.iter();
+            let next_hop = *gateways.find(|it| it.is_ipv4() == is_ipv4)?;
+            Some(Route { port, next_hop })
+        })
     }
 
     fn numbered(&self) -> impl Iterator<Item = (PortId, &Station)> {

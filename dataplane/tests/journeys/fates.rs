@@ -3,6 +3,7 @@
 use crate::{
     admission::{limited, prefix},
     frames::{OUTSIDE, ROUTER, arp, from_to, ndp, patched, tagged, written},
+    nat::by_one_port,
     related::{error4, parts},
     tunnels::{IPIP, through, too_long},
     world::{
@@ -307,6 +308,16 @@ fn admission_cases() -> Vec<Case> {
     ]
 }
 
+fn nat_cases() -> Vec<Case> {
+    let world = || World::settled(by_one_port(), USUAL);
+    let answer = from_to("10.0.0.1:8001", "198.51.100.7:4000").ack();
+    let spent = patched(syn6(), 21, &[1]);
+    vec![
+        within(world(), Fate::Returned, "a backend answers", vec![answer]),
+        within(world(), Fate::OutOfHops, "the last hop", vec![spent]),
+    ]
+}
+
 fn cases() -> Vec<Case> {
     [
         link_cases(),
@@ -317,6 +328,7 @@ fn cases() -> Vec<Case> {
         admission_cases(),
         related_cases(),
         leaving_cases(),
+        nat_cases(),
     ]
     .into_iter()
     .flatten()

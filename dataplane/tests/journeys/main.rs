@@ -14,6 +14,7 @@ mod forwarding;
 mod frames;
 mod life;
 mod local;
+mod nat;
 mod neighbours;
 mod prefixes;
 mod related;

@@ -115,6 +115,7 @@ pub(crate) fn backend(id: u16, service: ServiceId, address: &str) -> BackendSpec
         name: format!("b{id}"),
         service,
         address: address.parse().unwrap(),
+        port: 0,
         weight: 1,
         nominal_weight: 1,
         state: BackendState::Up,

@@ -64,6 +64,7 @@ pub(crate) fn tables(
                 service: spec.services[spec.services.len() - 1].id,
                 address,
                 weight: 1,
+                port: 0,
                 nominal_weight: 1,
                 state: BackendState::Up,
             });

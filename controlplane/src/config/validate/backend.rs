@@ -14,7 +14,7 @@ pub(super) struct Network {
     has_gateway_v4: bool,
     has_gateway_v6: bool,
     /// Whether no port's address or gateway was refused: else reach is not known.
-    is_complete: bool,
+    pub(super) is_complete: bool,
     vips: HashSet<IpAddr>,
     /// VIPs that are more than one.
     prefixes: Vec<Prefix>,
@@ -53,7 +53,7 @@ impl Network {
         self.vips.contains(&address) || self.prefixes.iter().any(holds)
     }
 
-    fn has_gateway(&self, address: IpAddr) -> bool {
+    pub(super) fn has_gateway(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => self.has_gateway_v4,
             IpAddr::V6(_) => self.has_gateway_v6,
@@ -87,7 +87,7 @@ pub(super) fn check(service: &Service, network: &Network, problems: &mut Vec<Pro
 }
 
 /// Where the backend listens, its port being the service's where it says none.
-fn socket(backend: &Backend, service: &Service) -> Option<(SocketAddr, Place)> {
+pub(super) fn socket(backend: &Backend, service: &Service) -> Option<(SocketAddr, Place)> {
     let (address, place) = backend.address.known()?;
     let (port, _) = backend.port.known().or_else(|| service.port.known())?;
     Some((SocketAddr::new(*address, *port), place))

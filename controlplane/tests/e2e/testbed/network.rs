@@ -9,7 +9,7 @@
 //! The forwarder's end of `data` belongs to DPDK: its kernel has no address there. Servers have the
 //! VIPs on their loopback, do not answer ARP for them, and answer clients directly (DSR).
 
-use super::namespace::Namespace;
+use super::{namespace::Namespace, vip::Family};
 
 /// Addresses of the client: some in 10.9.0.32/28 and `fd00:9::1:0/112`, some not.
 const CLIENT: &[&str] = &[
@@ -69,6 +69,18 @@ impl Network {
         }
         for host in self.servers.iter().chain([&self.client, &self.forwarder]) {
             host.ip(&format!("link set data mtu {mtu}"));
+        }
+    }
+
+    /// Clients are behind a gateway, which the client is, and servers answer by the forwarder.
+    pub fn answer_by_the_forwarder(&self) {
+        for (family, forwarder) in [(Family::V4, "10.9.0.2"), (Family::V6, "fd00:9::2")] {
+            for address in family.far_clients() {
+                self.client.ip(&add(address, "data"));
+                for server in &self.servers {
+                    server.ip(&format!("route add {address} via {forwarder} dev data"));
+                }
+            }
         }
     }
 

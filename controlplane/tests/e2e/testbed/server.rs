@@ -64,8 +64,9 @@ impl fmt::Debug for Server<'_> {
 }
 
 impl<'a> Server<'a> {
-    /// Serves every VIP.
-    pub fn start(name: String, host: &'a Namespace) -> Self {
+    /// Server `number`, 1 or more: serves every VIP, by the VIP's address and by its own.
+    pub fn start(number: usize, host: &'a Namespace) -> Self {
+        let name = format!("server-{number}");
         let shared = Arc::new(Shared {
             name: name.clone(),
             ..Shared::default()
@@ -80,16 +81,22 @@ impl<'a> Server<'a> {
         };
         for vip in VIPS {
             match vip.protocol {
-                Protocol::Tcp => server.listen(vip),
-                Protocol::Udp => server.receive(vip),
+                Protocol::Tcp => {
+                    server.listen(vip.address.port());
+                    server.listen(vip.port_at_servers());
+                }
+                Protocol::Udp => {
+                    server.receive(vip, vip.address);
+                    server.receive(vip, vip.at_server(number));
+                }
             }
         }
         server
     }
 
     /// A socket for both families takes IPv4 clients by mapped addresses (S4), as many servers do.
-    fn listen(&mut self, vip: Vip) {
-        let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), vip.address.port());
+    fn listen(&mut self, port: u16) {
+        let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
         if self
             .listeners
             .iter()
@@ -105,13 +112,14 @@ impl<'a> Server<'a> {
         self.listeners.push(listener);
     }
 
-    /// Bound to the VIP, so that answers come from it.
-    fn receive(&mut self, vip: Vip) {
-        let socket = self.host.inside(|| UdpSocket::bind(vip.address)).unwrap();
+    /// Bound to an address, so that answers come from it.
+    fn receive(&mut self, vip: Vip, at: SocketAddr) {
+        let socket = self.host.inside(|| UdpSocket::bind(at)).unwrap();
         socket.set_read_timeout(Some(LOOK)).unwrap();
         let shared = Arc::clone(&self.shared);
-        self.threads
-            .push(std::thread::spawn(move || answer(&socket, vip, &shared)));
+        self.threads.push(std::thread::spawn(move || {
+            answer(&socket, at, vip, &shared);
+        }));
     }
 
     /// The library, on this host.
@@ -214,7 +222,14 @@ fn remember(stream: &TcpStream, shared: &Shared) {
     let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else {
         return;
     };
-    let vip = VIPS.into_iter().find(|vip| vip.address == plain(local));
+    let local = plain(local);
+    let serves = |vip: &Vip| {
+        let by_own = vip.protocol == Protocol::Tcp
+            && vip.port_at_servers() == local.port()
+            && vip.address.is_ipv4() == local.is_ipv4();
+        vip.address == local || by_own
+    };
+    let vip = VIPS.into_iter().find(serves);
     if let (Some(vip), Ok(stream)) = (vip, stream.try_clone()) {
         let accepted = Accepted::Stream(stream);
         shared.accepted().insert((plain(peer), vip), accepted);
@@ -232,13 +247,13 @@ fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     }
 }
 
-fn answer(socket: &UdpSocket, vip: Vip, shared: &Shared) {
+fn answer(socket: &UdpSocket, at: SocketAddr, vip: Vip, shared: &Shared) {
     let mut buffer = [0; 2048];
     while !shared.stopped.load(Ordering::Acquire) {
         let Ok((bytes, peer)) = socket.recv_from(&mut buffer) else {
             continue;
         };
-        let accepted = Accepted::Datagram(vip.address, peer);
+        let accepted = Accepted::Datagram(at, peer);
         shared.accepted().insert((peer, vip), accepted);
         let reply = [shared.name.as_bytes(), b"\n", &buffer[..bytes]].concat();
         drop(socket.send_to(&reply, peer));

@@ -172,9 +172,7 @@ impl Setup {
             .mtu
             .map(|it| format!("mtu = {it}\n"))
             .unwrap_or_default();
-        let gateway = self.gateway.map(|it| it.server_address(1));
-        let gateway = gateway.map(|it| format!("gateway = \"{it}\"\n"));
-        let gateway = gateway.unwrap_or_default();
+        let gateway = self.gateway_line();
         let mut text = format!(
             r#"[dpdk]
 args = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix=tether", "--vdev={vdev}"]
@@ -204,6 +202,22 @@ audit = "{directory}/audit.log"
             self.write_service(&vip, &mut text);
         }
         text
+    }
+
+    fn gateway_line(&self) -> String {
+        match self.gateway {
+            Some(family) => format!("gateway = \"{}\"\n", family.server_address(1)),
+            None if self.is_nat() => {
+                let both = [Family::V4, Family::V6].map(Family::gateway);
+                format!("gateway = {both:?}\n")
+            }
+            None => String::new(),
+        }
+    }
+
+    /// Whether servers answer through the forwarder.
+    pub fn is_nat(&self) -> bool {
+        self.forward == "nat"
     }
 
     fn tunnel_table(&self) -> String {
@@ -262,9 +276,14 @@ forward = "{}"
             let health = "\n[service.health]\ncheck = \"tcp\"\ninterval = \"100ms\"\ntimeout = \"100ms\"\nrise = 1\nfall = 2\n";
             text.push_str(health);
         }
+        let port = if self.is_nat() {
+            format!("port = {}\n", vip.port_at_servers())
+        } else {
+            String::new()
+        };
         for number in 1..=self.servers {
             let backend = format!(
-                "\n[[service.backend]]\nname = \"server-{number}\"\naddress = \"{}\"\nsignal_from = [\"10.8.0.{}\"]\n",
+                "\n[[service.backend]]\nname = \"server-{number}\"\naddress = \"{}\"\n{port}signal_from = [\"10.8.0.{}\"]\n",
                 self.backend_address(vip, number),
                 10 + number,
             );

@@ -38,6 +38,22 @@ impl Family {
         }
     }
 
+    /// The client's address that a gateway has, for those behind it.
+    pub fn gateway(self) -> &'static str {
+        match self {
+            Self::V4 => "10.9.0.1",
+            Self::V6 => "fd00:9::1",
+        }
+    }
+
+    /// Two addresses of the client on a subnet that the forwarder is not on.
+    pub fn far_clients(self) -> [&'static str; 2] {
+        match self {
+            Self::V4 => ["10.96.0.1", "10.96.0.3"],
+            Self::V6 => ["fd00:96::1", "fd00:96::3"],
+        }
+    }
+
     /// The address of server `number`, 1 or more, on a subnet that the forwarder is not on.
     pub fn far_address(self, number: usize) -> String {
         let host = 10 + number;
@@ -81,6 +97,17 @@ impl Vip {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
         }
+    }
+
+    /// Where server `number`, 1 or more, serves it by an address of its own.
+    pub fn at_server(&self, number: usize) -> SocketAddr {
+        let address = self.family().server_address(number);
+        SocketAddr::new(address.parse().unwrap(), self.port_at_servers())
+    }
+
+    /// The port there.
+    pub fn port_at_servers(&self) -> u16 {
+        8000 + self.address.port()
     }
 
     /// The family of its address.

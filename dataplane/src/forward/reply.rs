@@ -1,0 +1,28 @@
+//! Replies: what a backend answers through NAT goes on to its client, in the VIP's name.
+//!
+//! Asked about packets of no known flow and no service. They touch no flow and extend no affinity: a
+//! matching packet is one of the client (contract rule T2).
+
+use super::View;
+use crate::{
+    classify::is_bad,
+    fate::Fate,
+    key::FlowKey,
+    tables::{Toward, id::PortId},
+};
+
+/// To whose client a packet goes, if it comes from a backend by the port to it.
+pub(crate) fn answers<K: FlowKey>(
+    key: &K,
+    came_by: PortId,
+    view: View<'_>,
+) -> Result<Toward, Fate> {
+    let tables = view.tables;
+    let sender = tables.answering.find(key).ok_or(Fate::NoService)?;
+    let client = key.destination();
+    let by_its_port = tables.backend(sender).is_some_and(|it| it.port == came_by);
+    if !by_its_port || is_bad(client) || tables.stations.is_ours(client) {
+        return Err(Fate::NoService);
+    }
+    Ok(Toward::Client(sender))
+}
