@@ -88,7 +88,7 @@ fn every_problem_is_said_with_its_place() {
 #[test]
 fn what_this_version_does_not_have_is_no_good_file() {
     let text = good(Path::new("/run"), "127.0.0.1:0")
-        .replace("name = \"shop\"", "name = \"shop\"\nforward = \"nat\"");
+        .replace("name = \"shop\"", "name = \"shop\"\nforward = \"fullnat\"");
     let (_, ended) = run(&text, &["--check"]);
     assert_eq!(ended.code, 2);
     assert!(

@@ -76,7 +76,7 @@ impl Drop for Watch {
 }
 
 #[test]
-fn s8_and_p5_what_happens_is_told_when_it_is_so_and_stays_on_record() {
+fn s8_p5_what_happens_is_told_when_it_is_so_and_stays_on_record() {
     testbed::run(Setup::new(), |bed| {
         let watch = Watch::of(bed);
         let client = bed.client(CLIENT);
