@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Why replaying a segment over a snapshot that is younger than its first batches ends where the
-//! control thread was: per key, generations only grow, and of one generation the deadline only grows.
+//! control thread was: per key, generations only grow, and of one generation the deadline only grows;
+//! where a signal brings it nearer (contract rule T8), an `End` comes before the `Put`.
 //! A `Put` counts unless a greater generation is known, an `End` takes out its generation and
 //! lesser ones. So records that are older than what the snapshot has change nothing, or are undone
 //! by later ones of the same segment; those that are younger count as they come.
