@@ -469,3 +469,28 @@ async fn s6_a_journal_that_fails_ends_no_session() {
         "what is bound to the session has ended"
     );
 }
+
+/// Each of 4096 signals gets a copy of the names: of a megabyte they would be gigabytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s10_a_batch_has_no_longer_names_than_there_are() {
+    let edge = Edge::start(decide);
+    let mut client = edge.client().await;
+    let name = |bytes| "x".repeat(bytes);
+    for (backend, service, is_taken) in [(64, 64, true), (65, 1, false), (1, 65, false)] {
+        let batch = SignalBatch {
+            backend: name(backend),
+            services: vec![name(service)],
+            ..batch(1, &["10.1.2.3"])
+        };
+        let sent = tokio_stream::iter([batch]);
+        let mut answers = client.signals(sent).await.unwrap().into_inner();
+        let answer = answers.message().await;
+        let code = answer.map_or_else(|error| error.code(), |_| Code::Ok);
+        let expected = if is_taken {
+            Code::Ok
+        } else {
+            Code::InvalidArgument
+        };
+        assert_eq!(code, expected, "{backend} {service}");
+    }
+}
