@@ -431,3 +431,66 @@ async fn l1_what_is_not_recorded_is_unavailable() {
         );
     }
 }
+
+/// A full disk refuses signals; it ends nothing (`docs/restart.md`: "Forwarding goes on, with all
+/// affinities"), so a session that has something bound to it stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s6_a_journal_that_fails_ends_no_session() {
+    let (seen, closed) = mpsc::channel();
+    let mut taken = 0;
+    let edge = Edge::start(move |command| match command {
+        Command::SessionClosed(session) => seen.send(session).unwrap(),
+        Command::Signals { reply, .. } if taken == 1 => {
+            let why = NotRecorded {
+                directory: "/var/lib/tether".into(),
+                why: "No space left on device".into(),
+            };
+            reply.send(Err(why)).unwrap();
+        }
+        command => {
+            taken += 1;
+            decide(command);
+        }
+    });
+    let (sender, batches) = async_mpsc::channel(4);
+    let sent = ReceiverStream::new(batches);
+    let mut client = edge.client().await;
+    let mut answers = client.signals(sent).await.unwrap().into_inner();
+    let mut bound = batch(1, &["10.1.2.3"]);
+    bound.signals[0].bound_to_session = true;
+    sender.send(bound).await.unwrap();
+    answers.message().await.unwrap().unwrap();
+    sender.send(batch(2, &["10.1.2.4"])).await.unwrap();
+    // An error or outcomes, whatever says that it is not acknowledged.
+    let _ = answers.message().await;
+    let patience = std::time::Duration::from_secs(2);
+    assert!(
+        closed.recv_timeout(patience).is_err(),
+        "what is bound to the session has ended"
+    );
+}
+
+/// Each of 4096 signals gets a copy of the names: of a megabyte they would be gigabytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s10_a_batch_has_no_longer_names_than_there_are() {
+    let edge = Edge::start(decide);
+    let mut client = edge.client().await;
+    let name = |bytes| "x".repeat(bytes);
+    for (backend, service, is_taken) in [(64, 64, true), (65, 1, false), (1, 65, false)] {
+        let batch = SignalBatch {
+            backend: name(backend),
+            services: vec![name(service)],
+            ..batch(1, &["10.1.2.3"])
+        };
+        let sent = tokio_stream::iter([batch]);
+        let mut answers = client.signals(sent).await.unwrap().into_inner();
+        let answer = answers.message().await;
+        let code = answer.map_or_else(|error| error.code(), |_| Code::Ok);
+        let expected = if is_taken {
+            Code::Ok
+        } else {
+            Code::InvalidArgument
+        };
+        assert_eq!(code, expected, "{backend} {service}");
+    }
+}

@@ -308,3 +308,21 @@ fn holding_is_bounded_and_what_nobody_would_miss_makes_room() {
     bench.now += 11 * SECOND;
     assert!(bench.start("10.1.2.4").0.is_some());
 }
+
+/// A new epoch says that something acknowledged may be missing (`docs/restart.md`), not that the
+/// table is empty: what was ended may be there still.
+#[test]
+fn l3_an_end_that_was_not_said_is_said_to_a_new_epoch_too() {
+    let mut bench = Bench::new();
+    let hold = bench.started("10.1.2.3", 7);
+    let (what, _) = bench.release("10.1.2.3", hold);
+    let asked = Asked {
+        key: key("10.1.2.3"),
+        life: 0,
+        what: what.unwrap(),
+        promise: None,
+    };
+    bench.ledger.unanswered(asked, &"gone".into(), bench.now);
+    bench.ledger.see_epoch(2, true);
+    assert_eq!(bench.owed(), [(key("10.1.2.3"), end(7))]);
+}

@@ -288,3 +288,20 @@ fn s9_a_cursor_of_another_life_of_the_forwarder_is_refused() {
     };
     assert!(why.contains("list from the start"), "{why}");
 }
+
+/// As watchers: each listing may hold its queue full, and takes its part of every turn.
+#[test]
+fn s10_one_identity_cannot_have_listings_without_bound() {
+    let mut bench = Bench::new();
+    bench.send(from(ONE), starts(0..10));
+    let mut open = Vec::new();
+    for _ in 0..5_000 {
+        // Nobody reads.
+        let (begun, received) = ask(&mut bench, from(ONE), ListRequest::default(), 1);
+        if begun.is_err() {
+            return;
+        }
+        open.push(received);
+    }
+    panic!("{} listings are under way", bench.control.answers.len());
+}

@@ -106,6 +106,7 @@ impl Session {
                 "a batch of {count} signals: send at most {BATCH_SIGNALS_MAX} in one"
             )));
         }
+        check_names(&batch)?;
         if count == 0 && batch.boot_id != 0 {
             self.introduce(&batch).await?;
         }
@@ -125,6 +126,19 @@ impl Session {
             wrong,
             reply: receiver,
         })
+    }
+}
+
+/// Each signal of a batch gets a copy of its names: a message of long ones would become gigabytes.
+fn check_names(batch: &SignalBatch) -> Result<(), Status> {
+    let mut names = batch.services.iter().chain([&batch.backend]);
+    match names.find(|it| it.len() > limits::NAME_BYTES) {
+        None => Ok(()),
+        Some(name) => Err(Status::invalid_argument(format!(
+            "a name of {} bytes: those of services and backends have at most {}",
+            name.len(),
+            limits::NAME_BYTES
+        ))),
     }
 }
 
