@@ -38,7 +38,7 @@ pub(crate) use watch::Watchers;
 
 use crate::{
     audit::Audit,
-    command::{Command, Outcomes, Reloaded},
+    command::{Command, NotAcknowledged, Outcomes, Reloaded},
     config::Config,
     expiry::Wheel,
     journal::NotRecorded,
@@ -111,7 +111,7 @@ pub struct Control {
 #[derive(Debug)]
 enum Reply {
     Outcomes {
-        to: oneshot::Sender<Result<Outcomes, NotRecorded>>,
+        to: oneshot::Sender<Result<Outcomes, NotAcknowledged>>,
         outcomes: Outcomes,
         queued: Instant,
     },
@@ -190,10 +190,11 @@ impl Control {
                         queued,
                     });
                 }
-                Err(not_recorded) => {
+                Err(why) => {
                     self.count_not_recorded(signals.len());
+                    let epoch = self.master.epoch;
                     // As in `reply`.
-                    drop(reply.send(Err(not_recorded)));
+                    drop(reply.send(Err(NotAcknowledged { epoch, why })));
                 }
             },
             Command::SessionBegun {
@@ -275,7 +276,11 @@ impl Control {
                     queued,
                 } => {
                     self.measure(&outcomes, effective.duration_since(queued), recorded);
-                    drop(to.send(recorded.clone().map(|()| outcomes)));
+                    let epoch = outcomes.epoch;
+                    drop(to.send(match recorded.clone() {
+                        Ok(()) => Ok(outcomes),
+                        Err(why) => Err(NotAcknowledged { epoch, why }),
+                    }));
                 }
                 Reply::Reload(to, reloaded) => drop(to.send(reloaded)),
             }

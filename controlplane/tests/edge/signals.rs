@@ -10,7 +10,7 @@ use tether_api::{
     },
 };
 use tether_controlplane::{
-    command::{Command, Outcomes},
+    command::{Command, NotAcknowledged, Outcomes},
     journal::NotRecorded,
     signal::{Identity, Operation},
 };
@@ -400,18 +400,29 @@ async fn a_stop_answers_what_is_under_way() {
     stopping.await.unwrap();
 }
 
-/// Both ways to signal say that nothing is acknowledged, why, and that forwarding goes on.
+fn full_disk() -> NotAcknowledged {
+    NotAcknowledged {
+        epoch: EPOCH,
+        why: NotRecorded {
+            directory: "/var/lib/tether".into(),
+            why: "No space left on device".into(),
+        },
+    }
+}
+
+/// Both ways to signal say that nothing is acknowledged, why, and that forwarding goes on. A batch
+/// has an outcome for each signal all the same, and the epoch, be it empty.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn l1_what_is_not_recorded_is_unavailable() {
     let edge = Edge::start(move |command| {
         if let Command::Signals { reply, .. } = command {
-            let why = NotRecorded {
-                directory: "/var/lib/tether".into(),
-                why: "No space left on device".into(),
-            };
-            reply.send(Err(why)).unwrap();
+            reply.send(Err(full_disk())).unwrap();
         }
     });
+    let says_why = |text: &str| {
+        let says = ["/var/lib/tether", "No space left", "forwarding goes on"];
+        assert!(says.iter().all(|it| text.contains(it)), "{text}");
+    };
     let mut client = edge.client().await;
     let request = StartRequest {
         service: "shop".into(),
@@ -419,16 +430,21 @@ async fn l1_what_is_not_recorded_is_unavailable() {
         ..Default::default()
     };
     let unary = client.start(request).await.unwrap_err();
-    let batches = tokio_stream::iter([batch(1, &["10.1.2.3"])]);
-    let mut answers = client.signals(batches).await.unwrap().into_inner();
-    let streamed = answers.message().await.unwrap_err();
-    for error in [unary, streamed] {
-        assert_eq!(error.code(), Code::Unavailable);
-        let says = ["/var/lib/tether", "No space left", "forwarding goes on"];
-        assert!(
-            says.iter().all(|it| error.message().contains(it)),
-            "{error}"
-        );
+    assert_eq!(unary.code(), Code::Unavailable);
+    says_why(unary.message());
+
+    let sources: [&[&str]; 3] = [&[], &["10.1.2.3", "10.1.2.4"], &["10.1.2.5"]];
+    let batches = sources.map(|it| batch(it.len() as u64, it));
+    let sent = tokio_stream::iter(batches);
+    let mut answers = client.signals(sent).await.unwrap().into_inner();
+    for count in [0, 2, 1] {
+        let answer = answers.message().await.unwrap().unwrap();
+        assert_eq!((answer.sequence, answer.epoch), (count, EPOCH));
+        assert_eq!(answer.outcomes.len() as u64, count);
+        for outcome in answer.outcomes {
+            assert_eq!(outcome.code(), OutcomeCode::Unavailable);
+            says_why(&outcome.detail);
+        }
     }
 }
 
@@ -441,11 +457,7 @@ async fn s6_a_journal_that_fails_ends_no_session() {
     let edge = Edge::start(move |command| match command {
         Command::SessionClosed(session) => seen.send(session).unwrap(),
         Command::Signals { reply, .. } if taken == 1 => {
-            let why = NotRecorded {
-                directory: "/var/lib/tether".into(),
-                why: "No space left on device".into(),
-            };
-            reply.send(Err(why)).unwrap();
+            reply.send(Err(full_disk())).unwrap();
         }
         command => {
             taken += 1;
@@ -461,8 +473,8 @@ async fn s6_a_journal_that_fails_ends_no_session() {
     sender.send(bound).await.unwrap();
     answers.message().await.unwrap().unwrap();
     sender.send(batch(2, &["10.1.2.4"])).await.unwrap();
-    // An error or outcomes, whatever says that it is not acknowledged.
-    let _ = answers.message().await;
+    let refused = answers.message().await.unwrap().unwrap();
+    assert_eq!(refused.outcomes[0].code(), OutcomeCode::Unavailable);
     let patience = std::time::Duration::from_secs(2);
     assert!(
         closed.recv_timeout(patience).is_err(),

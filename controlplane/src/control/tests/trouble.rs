@@ -1,9 +1,9 @@
 //! A disk that cannot be written: forwarding goes on, signals are refused, and it is said.
 
 use super::{restart::Machine, *};
-use crate::journal::{
-    NotRecorded,
-    tests::{load, memory::Memory},
+use crate::{
+    command::NotAcknowledged,
+    journal::tests::{load, memory::Memory},
 };
 use OutcomeCode::Created;
 use std::{
@@ -38,7 +38,7 @@ impl OnDisk {
         self.disk.faults().room.store(bytes, Ordering::Relaxed);
     }
 
-    fn start_one(&mut self, source: &str) -> Result<Outcome, NotRecorded> {
+    fn start_one(&mut self, source: &str) -> Result<Outcome, NotAcknowledged> {
         let (reply, mut outcomes) = oneshot::channel();
         self.bench.turn(vec![Command::Signals {
             identity: from(ONE),
@@ -101,7 +101,9 @@ fn l1_a_full_disk_refuses_signals_and_forwarding_goes_on() {
     );
     assert_eq!(it.bench.owner(CLIENT), Some("shop-1"));
     // From then on nothing is decided.
-    it.start_one("192.0.2.9").unwrap_err();
+    let refused = it.start_one("192.0.2.9").unwrap_err();
+    let epoch = it.bench.control.master.epoch;
+    assert_eq!((failed.epoch, refused.epoch), (epoch, epoch));
     assert_eq!(it.bench.owner("192.0.2.9"), None);
     for request in [
         start_request(),

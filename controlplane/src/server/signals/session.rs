@@ -7,11 +7,13 @@
 //!
 //! A sender that does not read its answers, or sends faster than is decided, stops at
 //! [`limits::BATCHES_IN_FLIGHT`] batches; HTTP/2's window then holds it (contract rule S10).
+//!
+//! A batch that cannot be recorded is answered like any other and ends no session: what is bound to
+//! it stays while the disk is full (contract rule S6).
 
 use super::{read, reply};
 use crate::{
-    command::{Command, Outcomes},
-    journal::NotRecorded,
+    command::{Command, NotAcknowledged, Outcomes},
     server::{commands::Commands, limits, stopped},
     signal::Identity,
 };
@@ -40,7 +42,7 @@ struct Pending {
     sequence: u64,
     sent: Vec<v1::Signal>,
     wrong: Vec<(usize, read::Wrong)>,
-    reply: oneshot::Receiver<Result<Outcomes, NotRecorded>>,
+    reply: oneshot::Receiver<Result<Outcomes, NotAcknowledged>>,
 }
 
 type Decisions = mpsc::Sender<Result<Pending, Status>>;
@@ -148,9 +150,13 @@ fn is_bound(batch: &SignalBatch) -> bool {
 
 impl Pending {
     async fn answer(self) -> Result<OutcomeBatch, Status> {
-        let outcomes = self.reply.await.map_err(super::stopped)?;
-        let mut outcomes = outcomes.map_err(super::not_recorded)?;
-        reply::explain(&mut outcomes.outcomes, self.wrong);
+        let outcomes = match self.reply.await.map_err(super::stopped)? {
+            Ok(mut outcomes) => {
+                reply::explain(&mut outcomes.outcomes, self.wrong);
+                outcomes
+            }
+            Err(why) => reply::unavailable(self.sent.len(), &why),
+        };
         Ok(reply::batch(self.sequence, &self.sent, outcomes))
     }
 }
