@@ -31,6 +31,7 @@ pub(crate) use listing::Cursor;
 pub(crate) use pulse::Pulse;
 pub(crate) use record::Recorder;
 pub(crate) use restore::Restored;
+use scan::Budget;
 pub(crate) use scan::{Act, Filter, Scan};
 pub(crate) use signals::Tally;
 pub use start::StartError;
@@ -313,12 +314,17 @@ impl Control {
         self.events = events;
     }
 
-    /// Goes on with each answer as far as its reader and the workers allow.
+    /// Goes on with each answer as far as its reader, the workers and what a turn may scan allow;
+    /// each turn another one is first.
     fn go_on(&mut self, now: Millis) {
         self.inquiry.collect(&self.writer);
-        let answers = std::mem::take(&mut self.answers);
+        let mut answers = std::mem::take(&mut self.answers);
+        let is_there = usize::from(!answers.is_empty());
+        answers.rotate_left(is_there);
+        let mut budget = Budget::of(&answers);
         let answers = answers.into_iter();
-        let unfinished: Vec<_> = answers.filter_map(|it| it.advance(self, now)).collect();
+        let unfinished = answers.filter_map(|it| it.advance(self, &mut budget, now));
+        let unfinished: Vec<_> = unfinished.collect();
         self.answers = unfinished;
     }
 
