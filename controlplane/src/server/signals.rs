@@ -154,11 +154,13 @@ impl Affinity for Signals {
         request: Request<ListRequest>,
     ) -> Result<Response<Self::ListStream>, Status> {
         let identity = self.proof.identity(&request)?;
+        let request = request.into_inner();
+        read::list(&request).map_err(Status::invalid_argument)?;
         let (entries, listed) = mpsc::channel(limits::LISTED_AHEAD);
         let (reply, begun) = oneshot::channel();
         let command = Command::List {
             identity,
-            request: request.into_inner(),
+            request,
             entries,
             reply,
         };
@@ -168,11 +170,13 @@ impl Affinity for Signals {
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Events>, Status> {
         let identity = self.proof.identity(&request)?;
+        let request = request.into_inner();
+        read::watch(&request).map_err(Status::invalid_argument)?;
         let (events, told) = mpsc::channel(limits::EVENTS_AHEAD);
         let (reply, begun) = oneshot::channel();
         let command = Command::Watch {
             identity,
-            request: request.into_inner(),
+            request,
             events,
             reply,
         };

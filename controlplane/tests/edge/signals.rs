@@ -6,7 +6,7 @@ use tether_api::{
     BATCH_SIGNALS_MAX,
     v1::{
         self, AffinityEntry, EndRequest, ExtendRequest, ListRequest, OutcomeCode, SignalBatch,
-        StartRequest,
+        StartRequest, WatchRequest,
     },
 };
 use tether_controlplane::{
@@ -504,5 +504,29 @@ async fn s10_a_batch_has_no_longer_names_than_there_are() {
             Code::InvalidArgument
         };
         assert_eq!(code, expected, "{backend} {service}");
+    }
+}
+
+/// A megabyte in a field is neither decided nor repeated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s10_calls_have_no_longer_fields_than_there_are() {
+    let edge = Edge::start(decide);
+    let mut client = edge.client().await;
+    let long = || "x".repeat(1 << 19);
+    let list = ListRequest {
+        backend: long(),
+        ..Default::default()
+    };
+    let watch = WatchRequest {
+        service: long(),
+        ..Default::default()
+    };
+    for (refused, field) in [
+        (client.list(list).await.unwrap_err(), "backend"),
+        (client.watch(watch).await.unwrap_err(), "service"),
+    ] {
+        assert_eq!(refused.code(), Code::InvalidArgument, "{field}");
+        let says = refused.message();
+        assert!(says.starts_with(field) && says.len() < 100, "{says}");
     }
 }
