@@ -202,7 +202,7 @@ impl Control {
                 identity,
                 backend,
                 boot_id,
-            } => self.hear_of_life(&identity, &backend, boot_id),
+            } => self.hear_of_life(&identity, &backend, boot_id, now),
             Command::SessionClosed(session) => self.close_session(session),
             Command::List {
                 identity,
