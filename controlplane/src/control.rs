@@ -193,6 +193,7 @@ impl Control {
                 }
                 Err(why) => {
                     self.count_not_recorded(signals.len());
+                    self.audit_not_recorded(&identity, &signals, &why, now);
                     let epoch = self.master.epoch;
                     // As in `reply`.
                     drop(reply.send(Err(NotAcknowledged { epoch, why })));

@@ -25,8 +25,12 @@ impl OnDisk {
     }
 
     fn on(disk: Arc<Memory>, machine: Machine) -> Self {
+        Self::of(CONFIG, disk, machine)
+    }
+
+    fn of(config: &str, disk: Arc<Memory>, machine: Machine) -> Self {
         let loaded = load(&disk, machine.stamps());
-        let bench = Bench::with_state(CONFIG, loaded);
+        let bench = Bench::with_state(config, loaded);
         Self {
             bench,
             disk,
@@ -128,6 +132,38 @@ fn l1_a_full_disk_refuses_signals_and_forwarding_goes_on() {
     assert_eq!(it.journal().failing, None);
     assert_eq!(it.start_one("192.0.2.9").unwrap().code, Created);
     assert!(it.after_a_crash("192.0.2.9").is_some());
+}
+
+#[test]
+fn p5_what_is_refused_for_want_of_a_journal_is_on_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let audit = format!("[control]\naudit = {:?}", path.display().to_string());
+    let config = CONFIG.replacen("[control]", &audit, 1);
+    let mut it = OnDisk::of(&config, Arc::default(), Machine::new());
+    it.start_one(CLIENT).unwrap();
+    it.set_room(10);
+    it.start_one("192.0.2.8").unwrap_err();
+    it.start_one("192.0.2.7").unwrap_err();
+    it.bench.failure(start_request());
+    drop(it);
+    let log = std::fs::read_to_string(path).unwrap();
+    let lines = log
+        .lines()
+        .map(|it| serde_json::from_str::<serde_json::Value>(it).unwrap());
+    let said: Vec<_> = lines
+        .map(|it| ["event", "identity", "key", "outcome"].map(|field| it[field].clone()))
+        .collect();
+    let one = "address:10.8.0.11";
+    let expected = [
+        ["start", one, CLIENT, "CREATED"],
+        // It was effective when it showed.
+        ["start", one, "192.0.2.8", "CREATED"],
+        ["refuse", one, "192.0.2.7", "UNAVAILABLE"],
+        ["refuse", "operator:0", "192.0.2.9", "UNAVAILABLE"],
+    ];
+    assert_eq!(said, expected.map(|it| it.map(serde_json::Value::from)));
+    assert!(log.contains("forwarding goes on"), "{log}");
 }
 
 #[test]

@@ -319,6 +319,7 @@ mod tests {
 
     #[test]
     fn s10_extensions_ends_and_questions_have_the_same_limits() {
+        type Field = fn(&mut ListRequest) -> &mut String;
         let long = || "x".repeat(65);
         let extension = extend(ExtendRequest {
             service: long(),
@@ -332,7 +333,6 @@ mod tests {
         });
         assert!(reason(&extension).starts_with("service: it has 65"));
         assert!(reason(&ended).starts_with("backend: it has 65"));
-        type Field = fn(&mut ListRequest) -> &mut String;
         let fields: [(&str, Field); 4] = [
             ("service", |it| &mut it.service),
             ("backend", |it| &mut it.backend),
