@@ -25,7 +25,7 @@ pub enum Command {
         /// When it was queued.
         queued: Instant,
         /// The outcomes, one for each signal, in order; or why nothing is acknowledged.
-        reply: oneshot::Sender<Result<Outcomes, NotRecorded>>,
+        reply: oneshot::Sender<Result<Outcomes, NotAcknowledged>>,
     },
     /// A signalling session has begun, and tells which life of its process this is, before it
     /// signals anything (contract rule S7).
@@ -106,6 +106,16 @@ pub struct Outcomes {
     pub epoch: u64,
     /// One for each signal, in order.
     pub outcomes: Vec<Outcome>,
+}
+
+/// Why signals are not acknowledged: they would not survive a restart (contract rule L1).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct NotAcknowledged {
+    /// This life of the table (contract rule L3), which a failing journal does not end.
+    pub epoch: u64,
+    /// What the journal lacks.
+    pub why: NotRecorded,
 }
 
 /// Why a listing or a watch does not begin: one sentence, with what to do.

@@ -31,6 +31,7 @@ pub(crate) use listing::Cursor;
 pub(crate) use pulse::Pulse;
 pub(crate) use record::Recorder;
 pub(crate) use restore::Restored;
+use scan::Budget;
 pub(crate) use scan::{Act, Filter, Scan};
 pub(crate) use signals::Tally;
 pub use start::StartError;
@@ -38,7 +39,7 @@ pub(crate) use watch::Watchers;
 
 use crate::{
     audit::Audit,
-    command::{Command, Outcomes, Reloaded},
+    command::{Command, NotAcknowledged, Outcomes, Reloaded},
     config::Config,
     expiry::Wheel,
     journal::NotRecorded,
@@ -111,7 +112,7 @@ pub struct Control {
 #[derive(Debug)]
 enum Reply {
     Outcomes {
-        to: oneshot::Sender<Result<Outcomes, NotRecorded>>,
+        to: oneshot::Sender<Result<Outcomes, NotAcknowledged>>,
         outcomes: Outcomes,
         queued: Instant,
     },
@@ -190,17 +191,19 @@ impl Control {
                         queued,
                     });
                 }
-                Err(not_recorded) => {
+                Err(why) => {
                     self.count_not_recorded(signals.len());
+                    self.audit_not_recorded(&identity, &signals, &why, now);
+                    let epoch = self.master.epoch;
                     // As in `reply`.
-                    drop(reply.send(Err(not_recorded)));
+                    drop(reply.send(Err(NotAcknowledged { epoch, why })));
                 }
             },
             Command::SessionBegun {
                 identity,
                 backend,
                 boot_id,
-            } => self.hear_of_life(&identity, &backend, boot_id),
+            } => self.hear_of_life(&identity, &backend, boot_id, now),
             Command::SessionClosed(session) => self.close_session(session),
             Command::List {
                 identity,
@@ -275,7 +278,11 @@ impl Control {
                     queued,
                 } => {
                     self.measure(&outcomes, effective.duration_since(queued), recorded);
-                    drop(to.send(recorded.clone().map(|()| outcomes)));
+                    let epoch = outcomes.epoch;
+                    drop(to.send(match recorded.clone() {
+                        Ok(()) => Ok(outcomes),
+                        Err(why) => Err(NotAcknowledged { epoch, why }),
+                    }));
                 }
                 Reply::Reload(to, reloaded) => drop(to.send(reloaded)),
             }
@@ -308,12 +315,17 @@ impl Control {
         self.events = events;
     }
 
-    /// Goes on with each answer as far as its reader and the workers allow.
+    /// Goes on with each answer as far as its reader, the workers and what a turn may scan allow;
+    /// each turn another one is first.
     fn go_on(&mut self, now: Millis) {
         self.inquiry.collect(&self.writer);
-        let answers = std::mem::take(&mut self.answers);
+        let mut answers = std::mem::take(&mut self.answers);
+        let is_there = usize::from(!answers.is_empty());
+        answers.rotate_left(is_there);
+        let mut budget = Budget::of(&answers);
         let answers = answers.into_iter();
-        let unfinished: Vec<_> = answers.filter_map(|it| it.advance(self, now)).collect();
+        let unfinished = answers.filter_map(|it| it.advance(self, &mut budget, now));
+        let unfinished: Vec<_> = unfinished.collect();
         self.answers = unfinished;
     }
 

@@ -205,6 +205,11 @@ impl Journal {
         self.owes_snapshot = owes_snapshot;
     }
 
+    /// How many milliseconds have passed since.
+    pub(crate) fn passed_since(&self, stamp: &Stamp) -> u64 {
+        (self.stamps)().since(stamp)
+    }
+
     /// Why nothing is recorded now, if it is so.
     pub(crate) fn failing(&self) -> Option<NotRecorded> {
         self.failing.as_ref().map(|why| NotRecorded {

@@ -13,6 +13,7 @@ pub(crate) use flows::Flows;
 
 use crate::{
     control::{Act, Answer, Control, Filter, HINT, Scan},
+    journal::NotRecorded,
     master::{Backend, Service, stored},
     signal::{Asked, Destination, Identity, Operation, Signal},
 };
@@ -33,8 +34,11 @@ type Refused = (String, Option<String>);
 
 /// What an operator is told where nothing can be recorded: nothing was done.
 fn check_recorded(control: &Control) -> Result<(), Refused> {
-    let recorded = control.check_recorded();
-    recorded.map_err(|error| (error.to_string(), Some(HINT.to_owned())))
+    control.check_recorded().map_err(|why| not_recorded(&why))
+}
+
+fn not_recorded(why: &NotRecorded) -> Refused {
+    (why.to_string(), Some(HINT.to_owned()))
 }
 
 /// Begins to answer a request of the operator with this user id.
@@ -170,8 +174,12 @@ fn decide(
     lines: Lines,
     now: Millis,
 ) -> Result<Answer, Refused> {
-    check_recorded(control)?;
-    let outcome = control.decide(&Identity::Operator { uid }, signal, now);
+    let identity = Identity::Operator { uid };
+    if let Err(why) = control.check_recorded() {
+        control.audit_not_recorded(&identity, &[signal], &why, now);
+        return Err(not_recorded(&why));
+    }
+    let outcome = control.decide(&identity, signal, now);
     log::info!("operator {uid}: {outcome:?}");
     let outcome = rows::outcome(outcome, control.master.epoch);
     Ok(Answer::decided(lines, Payload::Outcome(outcome)))

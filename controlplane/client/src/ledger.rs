@@ -9,9 +9,14 @@
 //! server may own the client by now. One that is refused for the moment (the backend is not up yet,
 //! the table is full) is asserted again after a second. An extension that the forwarder has not
 //! heard, or that a new table does not know, is asked for once it has the affinity. Ends that could
-//! not be said are said when the forwarder is back with the same table; a new table knows nothing
-//! to end.
+//! not be said are said when the forwarder is back, whatever its epoch: a new one says that something
+//! may be missing, not that the table is empty.
+//!
+//! UNAVAILABLE may also mean that the forwarder cannot write down what it is told, which may have
+//! been effective: a first start stays held and is asserted, an extension and an end are said again,
+//! all of them after a second; what is held, for as long as its time has not run out.
 
+mod ends;
 mod held;
 
 use std::{
@@ -29,6 +34,7 @@ use crate::{
     client::Command,
     pending::Promise,
 };
+use ends::Ends;
 use held::{Held, Standing};
 
 /// A refusal such as UNAVAILABLE may be over by then: the forwarder checks health about as often.
@@ -43,8 +49,7 @@ pub(crate) struct Ledger {
     held_max: usize,
     lives: u64,
     epoch: Option<u64>,
-    // Said before anything else on the next connection.
-    unsaid_ends: VecDeque<(Key, Option<u64>)>,
+    ends: Ends,
     // May name keys that are acked or gone by now.
     to_assert: VecDeque<Key>,
     // As `to_assert`.
@@ -60,7 +65,7 @@ impl Ledger {
             held_max,
             lives: 0,
             epoch: None,
-            unsaid_ends: VecDeque::new(),
+            ends: Ends::new(held_max),
             to_assert: VecDeque::new(),
             to_extend: VecDeque::new(),
             assert_again: None,
@@ -121,6 +126,7 @@ impl Ledger {
         now: Instant,
     ) -> Option<Asked> {
         self.make_room(now);
+        self.ends.withdraw(&key);
         let room = self.held.len() < self.held_max;
         let life = match self.held.entry(key.clone()) {
             Entry::Occupied(mut entry) => {
@@ -185,7 +191,7 @@ impl Ledger {
         match asked.what {
             What::Start { .. } => self.started(&asked, &outcome, now),
             What::Extend { duration } => self.extended(&asked, duration, &outcome, now),
-            What::End { .. } => {}
+            What::End { generation } => self.ended(&asked, generation, &outcome, now),
         }
         match asked.promise {
             Some(promise) => promise.keep(Ok(outcome)),
@@ -207,7 +213,7 @@ impl Ledger {
             if held.wants_extension() {
                 self.to_extend.push_back(asked.key.clone());
             }
-        } else if asked.promise.is_none() && is_for_the_moment(outcome.code) {
+        } else if is_tried_again(asked, held, outcome.code) {
             held.standing = Standing::Unknown;
             self.assert_again.get_or_insert(now + ASSERT_AGAIN);
         } else if is_lost(outcome.code) || !held.is_acked() {
@@ -227,11 +233,22 @@ impl Ledger {
         };
         if outcome.is_effective() {
             held.acked(outcome, now);
+        } else if outcome.code == OutcomeCode::Unavailable {
+            held.want_extension(duration, now);
+            self.assert_again.get_or_insert(now + ASSERT_AGAIN);
         } else if !held.is_acked() {
             // The table has not taken the assertion yet.
             held.want_extension(duration, now);
         } else if is_lost(outcome.code) {
             self.held.remove(&asked.key);
+        }
+    }
+
+    fn ended(&mut self, asked: &Asked, generation: Option<u64>, outcome: &Outcome, now: Instant) {
+        // What is held again must not end by it.
+        if outcome.code == OutcomeCode::Unavailable && !self.held.contains_key(&asked.key) {
+            self.ends.refuse((asked.key.clone(), generation));
+            self.assert_again.get_or_insert(now + ASSERT_AGAIN);
         }
     }
 
@@ -249,12 +266,7 @@ impl Ledger {
                     held.want_extension(duration, now);
                 }
             }
-            What::End { generation } => {
-                if self.unsaid_ends.len() >= self.held_max {
-                    self.unsaid_ends.pop_front();
-                }
-                self.unsaid_ends.push_back((asked.key, generation));
-            }
+            What::End { generation } => self.ends.keep((asked.key, generation)),
         }
         if let Some(promise) = asked.promise {
             promise.keep(Err(Error::Away(Arc::clone(away))));
@@ -264,9 +276,11 @@ impl Ledger {
     /// Takes the epoch of an answer. A connection's first answer is always told, so that what was
     /// said to nobody is said again.
     pub(crate) fn see_epoch(&mut self, epoch: u64, first_answer: bool) {
-        let is_new = self.epoch.replace(epoch) != Some(epoch);
-        if is_new {
-            self.unsaid_ends.clear();
+        let before = self.epoch.replace(epoch);
+        let is_new = before != Some(epoch);
+        if before.is_none() {
+            // Nothing was said to anybody yet that could be ended.
+            self.ends.clear();
         }
         if first_answer {
             self.held.values_mut().for_each(Held::see_new_session);
@@ -280,6 +294,7 @@ impl Ledger {
         self.to_assert.clear();
         self.to_extend.clear();
         self.assert_again = None;
+        self.ends.say_again();
         for (key, held) in &self.held {
             if !held.is_known(epoch) {
                 self.to_assert.push_back(key.clone());
@@ -296,7 +311,12 @@ impl Ledger {
 
     /// The next signal that the library owes the forwarder.
     pub(crate) fn next_owed(&mut self, now: Instant) -> Option<Asked> {
-        if let Some((key, generation)) = self.unsaid_ends.pop_front() {
+        if let Some(epoch) = self.epoch
+            && self.assert_again.is_some_and(|due| due <= now)
+        {
+            self.plan_assertions(epoch);
+        }
+        if let Some((key, generation)) = self.ends.next() {
             let what = What::End { generation };
             return Some(Asked {
                 key,
@@ -306,9 +326,6 @@ impl Ledger {
             });
         }
         let epoch = self.epoch?;
-        if self.assert_again.is_some_and(|due| due <= now) {
-            self.plan_assertions(epoch);
-        }
         self.next_assertion(epoch, now)
             .or_else(|| self.next_extension(now))
     }
@@ -354,6 +371,15 @@ impl Ledger {
 fn living<'a>(held: &'a mut HashMap<Key, Held>, asked: &Asked) -> Option<&'a mut Held> {
     let held = held.get_mut(&asked.key);
     held.filter(|held| held.life == asked.life)
+}
+
+/// Whether a start that was refused is made again. Of a first one by the application only where it
+/// may have been effective; a refresh leaves what was granted before.
+fn is_tried_again(asked: &Asked, held: &Held, code: OutcomeCode) -> bool {
+    match asked.promise {
+        None => is_for_the_moment(code),
+        Some(_) => code == OutcomeCode::Unavailable && !held.is_acked(),
+    }
 }
 
 /// Whether the same start may be granted a little later.

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Nothing here blocks the application or fails it: one background thread holds the connection,
-//! batches the signals, re-connects, and asserts again what is held when the forwarder's table has
-//! started empty (contract rule L3). While the forwarder is away, calls answer with an error and
+//! batches the signals, re-connects, and asserts again what is held when the forwarder's table may
+//! miss some of it (contract rule L3). While the forwarder is away, calls answer with an error and
 //! the application goes on; what it holds is asserted when the forwarder is back. A forwarder that
 //! knows its servers by certificate is shown one: see [`Tls`].
 //!

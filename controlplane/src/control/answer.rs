@@ -1,6 +1,6 @@
 //! Answers on their way to a reader who may be slow: each goes as far as it can in a turn.
 
-use super::{Control, Scan};
+use super::{Control, Scan, scan::Budget};
 use crate::{
     journal::NotRecorded,
     operator::{Explaining, Flows},
@@ -53,7 +53,12 @@ impl Answer {
     }
 
     /// Goes on; `None` when it is done or nobody reads it.
-    pub(crate) fn advance(self, control: &mut Control, now: Millis) -> Option<Self> {
+    pub(super) fn advance(
+        self,
+        control: &mut Control,
+        budget: &mut Budget,
+        now: Millis,
+    ) -> Option<Self> {
         match self {
             // Of the end of a walk: what it did is recorded in the next turn.
             Self::Decided(..) => Some(self),
@@ -61,7 +66,7 @@ impl Answer {
                 Err(TrySendError::Full(line)) => Some(Self::Line(lines, Box::new(line))),
                 Ok(()) | Err(TrySendError::Closed(_)) => None,
             },
-            Self::Scan(scan) => scan.advance(control, now),
+            Self::Scan(scan) => scan.advance(control, budget, now),
             Self::Flows(flows) => flows.advance(control, now),
             Self::Explaining(explaining) => Some(explaining.advance(control, now)),
         }

@@ -4,9 +4,10 @@
 use super::Control;
 use crate::{
     audit::Line,
+    journal::NotRecorded,
     master::{Event, Happened, Record, Why},
     operator::rows,
-    signal::{Identity, Operation, Outcome},
+    signal::{Destination, Identity, Operation, Outcome, Signal},
 };
 use tether_api::{Source, v1::OutcomeCode};
 use tether_dataplane::clock::Millis;
@@ -50,6 +51,33 @@ impl Control {
             _ => line,
         };
         self.audit_write(line);
+    }
+
+    /// Signals that are refused because nothing can be recorded: nobody has looked at them.
+    pub(crate) fn audit_not_recorded(
+        &mut self,
+        identity: &Identity,
+        signals: &[Signal],
+        why: &NotRecorded,
+        now: Millis,
+    ) {
+        if self.audit.is_none() {
+            return;
+        }
+        let mut outcome = Outcome {
+            code: OutcomeCode::Unavailable,
+            detail: why.to_string(),
+            ..Outcome::default()
+        };
+        let said = self.events.len();
+        for signal in signals {
+            outcome.key = signal.source.as_ref().ok().copied();
+            outcome.service = match &signal.destination {
+                Destination::Service(name) => name.clone(),
+                Destination::Address(_) => String::new(),
+            };
+            self.audit_signal(identity, signal.operation, &outcome, said, now);
+        }
     }
 
     /// The outcome of an end names no owner: nobody has it any more.

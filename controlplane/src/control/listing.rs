@@ -1,6 +1,7 @@
-//! What a listing is of: who asks, the filter, and where to go on (contract rule S9).
+//! What a listing is of: who asks, the filter, and where to go on (contract rule S9); and how many
+//! there may be (S10).
 
-use super::{Act, Answer, Control, Filter, Scan};
+use super::{Act, Answer, Control, Filter, Scan, scan::Listing};
 use crate::{authorise::speaks_for, command::Declined, signal::Identity};
 use hashbrown::HashSet;
 use std::fmt;
@@ -10,6 +11,11 @@ use tether_api::{
 };
 use tether_dataplane::tables::id::BackendId;
 use tokio::sync::mpsc::Sender;
+
+/// Listings at most: each may hold its queue full, and takes its share of every turn.
+const LISTINGS: usize = 1024;
+/// Of one identity.
+const LISTINGS_PER_IDENTITY: usize = 64;
 
 /// Where an entry stands in the list: the place that its affinity keeps for life, and the life of
 /// the forwarder in which that is so.
@@ -48,6 +54,7 @@ impl Control {
         request: &v1::ListRequest,
         entries: Sender<v1::AffinityEntry>,
     ) -> Result<(), Declined> {
+        self.check_listings(identity)?;
         let filter = self.list_filter(identity, request)?;
         let cursor = self.first_place(&request.after)?;
         let limit = match request.limit {
@@ -56,9 +63,42 @@ impl Control {
         };
         self.answers.push(Answer::Scan(Scan {
             filter,
-            act: Act::Stream(entries, limit),
+            act: Act::Stream(Listing {
+                identity: identity.clone(),
+                entries,
+                left: limit,
+            }),
             cursor,
         }));
+        Ok(())
+    }
+
+    /// Those that nobody reads any more do not count. Operators are held to the number of their
+    /// connections.
+    fn check_listings(&self, identity: &Identity) -> Result<(), Declined> {
+        let (mut all, mut same) = (0, 0);
+        for answer in &self.answers {
+            if let Answer::Scan(Scan {
+                act: Act::Stream(listing),
+                ..
+            }) = answer
+                && !listing.entries.is_closed()
+            {
+                all += 1;
+                same += usize::from(listing.identity == *identity);
+            }
+        }
+        if all >= LISTINGS {
+            return Err(Declined::Exhausted(format!(
+                "there are {LISTINGS} listings already: list again later"
+            )));
+        }
+        let is_server = !matches!(identity, Identity::Operator { .. });
+        if is_server && same >= LISTINGS_PER_IDENTITY {
+            return Err(Declined::Exhausted(format!(
+                "this identity has {LISTINGS_PER_IDENTITY} listings already: read or close one"
+            )));
+        }
         Ok(())
     }
 

@@ -153,7 +153,7 @@ impl Recorder {
             living.write_boots(backend, volume);
         }
         for event in events {
-            if let Some(deadline) = living.write_event(event, volume) {
+            if let Some(deadline) = living.write_event(event, &self.written, volume) {
                 note(&mut self.written, event.record.cell.index, deadline);
             }
         }
@@ -177,12 +177,24 @@ impl Recorder {
 
 impl Living<'_> {
     /// Writes what has happened; returns the deadline that was written.
-    fn write_event(&self, event: &Event, volume: &mut Volume) -> Option<Millis> {
+    fn write_event(
+        &self,
+        event: &Event,
+        written: &[Millis],
+        volume: &mut Volume,
+    ) -> Option<Millis> {
         let record = &event.record;
         match event.what {
             Happened::Started | Happened::Refreshed | Happened::Extended
                 if record.session.is_none() =>
             {
+                // Of one generation the later deadline counts, unless it was ended in between: a
+                // lowered cap has brought this one nearer (contract rule T8).
+                let known = written.get(record.cell.index as usize);
+                if known.is_some_and(|known| *known > event.view.deadline) {
+                    self.define(record.owner, volume);
+                    volume.add(&record::Record::End(name(record)));
+                }
                 self.put(record, event.view.deadline, volume);
                 Some(event.view.deadline)
             }

@@ -31,7 +31,8 @@ pub(crate) struct Restored {
 }
 
 impl Control {
-    /// Takes over what was recovered, and begins to write down what happens from here on.
+    /// Takes over what was recovered, and begins to write down what happens from here on. What has
+    /// passed since it was read counts: EAL has started meanwhile.
     pub(super) fn resume(&mut self, loaded: Loaded, seats: &mut [Seat], now: Millis) {
         let Loaded {
             mut journal,
@@ -71,13 +72,14 @@ impl Control {
         now: Millis,
     ) -> Restored {
         let owners = self.owners(recovered);
+        let passed_ms = recorder.journal.passed_since(&recovered.at);
         let mut count = Restored::default();
         for (place, (key, held)) in recovered.held.iter().enumerate() {
             if place % AT_ONCE == 0 {
                 self.writer.settle(seats);
             }
             let owner = owners.get(held.owner as usize).copied().flatten();
-            match owner.map(|owner| self.grant(owner, key.source, held, now)) {
+            match owner.map(|owner| self.grant(owner, key.source, &held.after(passed_ms), now)) {
                 None | Some(Err(Left::Removed)) => count.removed += 1,
                 Some(Err(Left::Expired)) => count.expired += 1,
                 Some(Ok((record, grant))) => match self.state().restore(record, grant) {

@@ -1,4 +1,5 @@
 //! A walk through all affinities, a bounded part of it in each turn: to list, count or end them.
+//! However many walks there are, they share what a turn looks at (contract rule S10).
 //!
 //! The cursor is a place, and an affinity keeps its place for life: each that exists throughout the
 //! walk is met exactly once, whatever is started and ended meanwhile (contract rule S9).
@@ -7,6 +8,7 @@ use super::{Answer, Control};
 use crate::{
     master::{Change, Record, Why},
     operator::rows,
+    signal::Identity,
 };
 use hashbrown::HashSet;
 use std::net::SocketAddr;
@@ -24,7 +26,7 @@ use tether_dataplane::{
 };
 use tokio::sync::mpsc::{Permit, Sender, error::TrySendError};
 
-/// Places that one turn looks at.
+/// Places that one turn looks at, for all walks together.
 const PLACES: u32 = 16_384;
 
 /// Which affinities; `None` matches all.
@@ -42,12 +44,31 @@ pub(crate) struct Filter {
 pub(crate) enum Act {
     /// To tell an operator of each.
     Tell(Sender<Response>, u64),
-    /// To tell a server of each, but no more than so many.
-    Stream(Sender<v1::AffinityEntry>, u64),
+    /// To tell a server of each.
+    Stream(Listing),
     /// To count them.
     Count(Sender<Response>, AffinityCount),
     /// To end them, as the operator with this user id wants it.
     Flush(Sender<Response>, u64, u32),
+}
+
+/// What a server is told.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    /// Who asked.
+    pub(crate) identity: Identity,
+    /// Where to.
+    pub(crate) entries: Sender<v1::AffinityEntry>,
+    /// No more than so many.
+    pub(crate) left: u64,
+}
+
+/// What one turn may look at, in equal shares; what one walk leaves, because its reader has no room,
+/// is the others'.
+#[derive(Debug)]
+pub(super) struct Budget {
+    places: u32,
+    walks: u32,
 }
 
 /// The walk.
@@ -68,22 +89,51 @@ enum Step {
     Over,
 }
 
+impl Budget {
+    /// A turn's, for these answers.
+    pub(super) fn of(answers: &[Answer]) -> Self {
+        let walks = answers.iter().filter(|it| matches!(it, Answer::Scan(_)));
+        Self {
+            places: PLACES,
+            walks: u32::try_from(walks.count()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The next walk's share.
+    fn share(&mut self) -> u32 {
+        let share = self.places / self.walks.max(1);
+        self.walks = self.walks.saturating_sub(1);
+        share
+    }
+}
+
 impl Scan {
-    /// Goes on by a turn's worth.
-    pub(super) fn advance(mut self, control: &mut Control, now: Millis) -> Option<Answer> {
+    /// Goes on by its share of a turn.
+    pub(super) fn advance(
+        mut self,
+        control: &mut Control,
+        budget: &mut Budget,
+        now: Millis,
+    ) -> Option<Answer> {
         let end = control.master.records.end();
-        let until = self.cursor.saturating_add(PLACES).min(end);
+        let (from, share) = (self.cursor, budget.share());
+        let step = self.walk(control, from.saturating_add(share).min(end), now);
+        budget.places -= self.cursor.saturating_sub(from);
+        match step {
+            Step::Over => None,
+            Step::On if self.cursor >= end => self.conclude(),
+            Step::On | Step::Wait => Some(Answer::Scan(self)),
+        }
+    }
+
+    fn walk(&mut self, control: &mut Control, until: u32, now: Millis) -> Step {
         while self.cursor < until {
             match self.meet(control, now) {
                 Step::On => self.cursor += 1,
-                Step::Wait => return Some(Answer::Scan(self)),
-                Step::Over => return None,
+                stop => return stop,
             }
         }
-        if self.cursor < end {
-            return Some(Answer::Scan(self));
-        }
-        self.conclude()
+        Step::On
     }
 
     fn meet(&mut self, control: &mut Control, now: Millis) -> Step {
@@ -97,8 +147,8 @@ impl Scan {
                 line.send(Response::Entry(Entry::Affinity(row)));
                 *told += 1;
             }),
-            Act::Stream(_, 0) => Step::Over,
-            Act::Stream(entries, left) => with_room(entries, |entry| {
+            Act::Stream(Listing { left: 0, .. }) => Step::Over,
+            Act::Stream(Listing { entries, left, .. }) => with_room(entries, |entry| {
                 entry.send(rows::entry(control, &record, now));
                 *left -= 1;
             }),
@@ -124,7 +174,7 @@ impl Scan {
                 let end = Response::End(End { entries });
                 Some(Answer::Line(lines, Box::new(end)))
             }
-            Act::Stream(..) => None,
+            Act::Stream(_) => None,
             Act::Count(lines, counted) => Some(Answer::ok(lines, Payload::AffinityCount(counted))),
             Act::Flush(lines, ended, uid) => {
                 log::info!("operator {uid} has ended {ended} affinities");

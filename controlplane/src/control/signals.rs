@@ -4,7 +4,7 @@ use super::Control;
 use crate::{
     authorise::{Authorised, Speaker, authorise},
     command::Outcomes,
-    master::{Backend, Boot, Change, Plan, plan},
+    master::{Boot, Change, Plan, plan},
     signal::{Identity, Outcome, Signal},
 };
 use tether_api::v1::OutcomeCode;
@@ -130,21 +130,6 @@ impl Control {
             Boot::New => self.reboot(id, boot_id),
         }
         Ok(())
-    }
-
-    pub(super) fn has_booted(&mut self, id: BackendId) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.has_booted(id);
-        }
-    }
-
-    pub(super) fn reboot(&mut self, id: BackendId, boot_id: u64) {
-        self.has_booted(id);
-        let ended = self.state().reboot(id, boot_id);
-        self.has_changed |= ended > 0;
-        let name = self.master.registry.backend(id).map(Backend::name);
-        let name = name.unwrap_or_default();
-        log::info!("backend {name} has begun another life: {ended} older affinities have ended");
     }
 
     fn refuse(&self, signal: &Authorised<Signal>, code: OutcomeCode, detail: String) -> Outcome {

@@ -69,6 +69,7 @@ impl Control {
         let now = clock.now();
         let (mut control, mut seats) = Self::empty(config, clock, ports, now)?;
         if let Some(loaded) = state {
+            let now = clock.now();
             control.resume(loaded, &mut seats, now);
         }
         Ok((control, seats))

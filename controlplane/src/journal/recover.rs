@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Why replaying a segment over a snapshot that is younger than its first batches ends where the
-//! control thread was: per key, generations only grow, and of one generation the deadline only grows.
+//! control thread was: per key, generations only grow, and of one generation the deadline only grows;
+//! where a signal brings it nearer (contract rule T8), an `End` comes before the `Put`.
 //! A `Put` counts unless a greater generation is known, an `End` takes out its generation and
 //! lesser ones. So records that are older than what the snapshot has change nothing, or are undone
 //! by later ones of the same segment; those that are younger count as they come.
@@ -29,6 +30,8 @@ use tether_dataplane::tables::affinity::Source;
 /// What was recovered.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recovered {
+    /// When it was read, which all times are relative to.
+    pub(crate) at: Stamp,
     /// The life of the table; `None`: acked signals may be missing, or there was nothing.
     pub(crate) epoch: Option<u64>,
     /// The greatest generation that was seen.
@@ -69,6 +72,17 @@ pub(crate) struct Held {
     pub(crate) age_ms: u64,
     pub(crate) boot_id: u64,
     pub(crate) keep_on_reboot: bool,
+}
+
+impl Held {
+    /// The same so much later.
+    pub(crate) fn after(self, ms: u64) -> Self {
+        Self {
+            remaining_ms: self.remaining_ms.map(|it| it.saturating_sub_unsigned(ms)),
+            age_ms: self.age_ms.saturating_add(ms),
+            ..self
+        }
+    }
 }
 
 /// Reads all that there is.

@@ -48,6 +48,9 @@ pub(super) struct NewBackend {
 }
 
 /// The lives of a backend's process, by the boot ids that it chose (contract rule S7).
+///
+/// Two are known. A process from before these that speaks again cannot be told from a new one: it ends
+/// what the current one has started, and the current one is `Succeeded` then, until it starts again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Boots {
     current: u64,

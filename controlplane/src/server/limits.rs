@@ -19,6 +19,10 @@ pub(crate) const CALLS_PER_CONNECTION: u32 = 256;
 pub(crate) const BATCHES_IN_FLIGHT: usize = 8;
 /// Bytes of one message: 4096 signals of at most 95 bytes, and as many names of 64.
 pub(crate) const MESSAGE_BYTES: usize = 1 << 20;
+/// Bytes of a service's or a backend's name at most, as in the configuration.
+pub(crate) const NAME_BYTES: usize = 64;
+/// Bytes of an address at most, with port, prefix and scope, or of a listing's cursor.
+pub(crate) const ADDRESS_BYTES: usize = 64;
 /// Bytes that a peer may send ahead on one call. The default of 64 KiB stalls streams of batches.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// Bytes that a peer may send ahead on one connection.

@@ -1,6 +1,6 @@
 //! The gRPC service of servers (`interfaces.md`, section 4). It reads, establishes who speaks,
 //! passes on to the control thread and answers; it decides nothing. Refusals are outcomes; a gRPC
-//! error means that nothing was decided.
+//! error means that nothing is acknowledged.
 
 mod events;
 mod listener;
@@ -18,8 +18,7 @@ use super::{
     limits,
 };
 use crate::{
-    command::{Command, Declined},
-    journal::NotRecorded,
+    command::{Command, Declined, NotAcknowledged},
     signal::{Identity, Signal},
 };
 use events::Events;
@@ -73,7 +72,7 @@ impl Signals {
         };
         self.send(command).await?;
         let decided = receiver.await.map_err(stopped)?;
-        let mut decided = decided.map_err(not_recorded)?;
+        let mut decided = decided.map_err(not_acknowledged)?;
         reply::explain(&mut decided.outcomes, wrong);
         let outcome = decided.outcomes.into_iter().next();
         let outcome = outcome.ok_or_else(|| Status::internal("the signal has no outcome"))?;
@@ -114,9 +113,10 @@ fn declined(why: &Declined) -> Status {
     }
 }
 
-/// What was sent is not acknowledged, because it would not survive a restart.
+/// What was sent is not acknowledged, as gRPC says it. On a stream each signal has an outcome that
+/// says so: an error would end the session, and with it what is bound to it (contract rule S6).
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn not_recorded(why: NotRecorded) -> Status {
+fn not_acknowledged(why: NotAcknowledged) -> Status {
     Status::unavailable(why.to_string())
 }
 
@@ -154,11 +154,13 @@ impl Affinity for Signals {
         request: Request<ListRequest>,
     ) -> Result<Response<Self::ListStream>, Status> {
         let identity = self.proof.identity(&request)?;
+        let request = request.into_inner();
+        read::list(&request).map_err(Status::invalid_argument)?;
         let (entries, listed) = mpsc::channel(limits::LISTED_AHEAD);
         let (reply, begun) = oneshot::channel();
         let command = Command::List {
             identity,
-            request: request.into_inner(),
+            request,
             entries,
             reply,
         };
@@ -168,11 +170,13 @@ impl Affinity for Signals {
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Events>, Status> {
         let identity = self.proof.identity(&request)?;
+        let request = request.into_inner();
+        read::watch(&request).map_err(Status::invalid_argument)?;
         let (events, told) = mpsc::channel(limits::EVENTS_AHEAD);
         let (reply, begun) = oneshot::channel();
         let command = Command::Watch {
             identity,
-            request: request.into_inner(),
+            request,
             events,
             reply,
         };

@@ -6,11 +6,11 @@ use tether_api::{
     BATCH_SIGNALS_MAX,
     v1::{
         self, AffinityEntry, EndRequest, ExtendRequest, ListRequest, OutcomeCode, SignalBatch,
-        StartRequest,
+        StartRequest, WatchRequest,
     },
 };
 use tether_controlplane::{
-    command::{Command, Outcomes},
+    command::{Command, NotAcknowledged, Outcomes},
     journal::NotRecorded,
     signal::{Identity, Operation},
 };
@@ -400,18 +400,29 @@ async fn a_stop_answers_what_is_under_way() {
     stopping.await.unwrap();
 }
 
-/// Both ways to signal say that nothing is acknowledged, why, and that forwarding goes on.
+fn full_disk() -> NotAcknowledged {
+    NotAcknowledged {
+        epoch: EPOCH,
+        why: NotRecorded {
+            directory: "/var/lib/tether".into(),
+            why: "No space left on device".into(),
+        },
+    }
+}
+
+/// Both ways to signal say that nothing is acknowledged, why, and that forwarding goes on. A batch
+/// has an outcome for each signal all the same, and the epoch, be it empty.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn l1_what_is_not_recorded_is_unavailable() {
     let edge = Edge::start(move |command| {
         if let Command::Signals { reply, .. } = command {
-            let why = NotRecorded {
-                directory: "/var/lib/tether".into(),
-                why: "No space left on device".into(),
-            };
-            reply.send(Err(why)).unwrap();
+            reply.send(Err(full_disk())).unwrap();
         }
     });
+    let says_why = |text: &str| {
+        let says = ["/var/lib/tether", "No space left", "forwarding goes on"];
+        assert!(says.iter().all(|it| text.contains(it)), "{text}");
+    };
     let mut client = edge.client().await;
     let request = StartRequest {
         service: "shop".into(),
@@ -419,15 +430,103 @@ async fn l1_what_is_not_recorded_is_unavailable() {
         ..Default::default()
     };
     let unary = client.start(request).await.unwrap_err();
-    let batches = tokio_stream::iter([batch(1, &["10.1.2.3"])]);
-    let mut answers = client.signals(batches).await.unwrap().into_inner();
-    let streamed = answers.message().await.unwrap_err();
-    for error in [unary, streamed] {
-        assert_eq!(error.code(), Code::Unavailable);
-        let says = ["/var/lib/tether", "No space left", "forwarding goes on"];
-        assert!(
-            says.iter().all(|it| error.message().contains(it)),
-            "{error}"
-        );
+    assert_eq!(unary.code(), Code::Unavailable);
+    says_why(unary.message());
+
+    let sources: [&[&str]; 3] = [&[], &["10.1.2.3", "10.1.2.4"], &["10.1.2.5"]];
+    let batches = sources.map(|it| batch(it.len() as u64, it));
+    let sent = tokio_stream::iter(batches);
+    let mut answers = client.signals(sent).await.unwrap().into_inner();
+    for count in [0, 2, 1] {
+        let answer = answers.message().await.unwrap().unwrap();
+        assert_eq!((answer.sequence, answer.epoch), (count, EPOCH));
+        assert_eq!(answer.outcomes.len() as u64, count);
+        for outcome in answer.outcomes {
+            assert_eq!(outcome.code(), OutcomeCode::Unavailable);
+            says_why(&outcome.detail);
+        }
+    }
+}
+
+/// A full disk refuses signals; it ends nothing (`docs/restart.md`: "Forwarding goes on, with all
+/// affinities"), so a session that has something bound to it stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s6_a_journal_that_fails_ends_no_session() {
+    let (seen, closed) = mpsc::channel();
+    let mut taken = 0;
+    let edge = Edge::start(move |command| match command {
+        Command::SessionClosed(session) => seen.send(session).unwrap(),
+        Command::Signals { reply, .. } if taken == 1 => {
+            reply.send(Err(full_disk())).unwrap();
+        }
+        command => {
+            taken += 1;
+            decide(command);
+        }
+    });
+    let (sender, batches) = async_mpsc::channel(4);
+    let sent = ReceiverStream::new(batches);
+    let mut client = edge.client().await;
+    let mut answers = client.signals(sent).await.unwrap().into_inner();
+    let mut bound = batch(1, &["10.1.2.3"]);
+    bound.signals[0].bound_to_session = true;
+    sender.send(bound).await.unwrap();
+    answers.message().await.unwrap().unwrap();
+    sender.send(batch(2, &["10.1.2.4"])).await.unwrap();
+    let refused = answers.message().await.unwrap().unwrap();
+    assert_eq!(refused.outcomes[0].code(), OutcomeCode::Unavailable);
+    let patience = std::time::Duration::from_secs(2);
+    assert!(
+        closed.recv_timeout(patience).is_err(),
+        "what is bound to the session has ended"
+    );
+}
+
+/// Each of 4096 signals gets a copy of the names: of a megabyte they would be gigabytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s10_a_batch_has_no_longer_names_than_there_are() {
+    let edge = Edge::start(decide);
+    let mut client = edge.client().await;
+    let name = |bytes| "x".repeat(bytes);
+    for (backend, service, is_taken) in [(64, 64, true), (65, 1, false), (1, 65, false)] {
+        let batch = SignalBatch {
+            backend: name(backend),
+            services: vec![name(service)],
+            ..batch(1, &["10.1.2.3"])
+        };
+        let sent = tokio_stream::iter([batch]);
+        let mut answers = client.signals(sent).await.unwrap().into_inner();
+        let answer = answers.message().await;
+        let code = answer.map_or_else(|error| error.code(), |_| Code::Ok);
+        let expected = if is_taken {
+            Code::Ok
+        } else {
+            Code::InvalidArgument
+        };
+        assert_eq!(code, expected, "{backend} {service}");
+    }
+}
+
+/// A megabyte in a field is neither decided nor repeated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s10_calls_have_no_longer_fields_than_there_are() {
+    let edge = Edge::start(decide);
+    let mut client = edge.client().await;
+    let long = || "x".repeat(1 << 19);
+    let list = ListRequest {
+        backend: long(),
+        ..Default::default()
+    };
+    let watch = WatchRequest {
+        service: long(),
+        ..Default::default()
+    };
+    for (refused, field) in [
+        (client.list(list).await.unwrap_err(), "backend"),
+        (client.watch(watch).await.unwrap_err(), "service"),
+    ] {
+        assert_eq!(refused.code(), Code::InvalidArgument, "{field}");
+        let says = refused.message();
+        assert!(says.starts_with(field) && says.len() < 100, "{says}");
     }
 }

@@ -124,7 +124,7 @@ def main():
 
     session = Session(stub, arguments.service)
     # A batch of nothing tells our boot id, and the epoch: a new one means that the forwarder's table
-    # has started empty, and that all that is held is to be started again (contract rule L3).
+    # may have lost something, and that all that is held is to be started again (contract rule L3).
     say(what="hello", epoch=session.send([]).epoch)
 
     started = session.send([signal("START", source) for source in sources]).outcomes

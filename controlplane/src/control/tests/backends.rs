@@ -127,6 +127,59 @@ fn s7_who_may_be_several_backends_says_which_has_a_new_life() {
     assert_eq!(bench.owner("192.0.2.1"), None);
 }
 
+/// `shop-1` is there twice: one process behind two services.
+#[test]
+fn s7_a_name_is_that_of_all_backends_so_named() {
+    let mut bench = Bench::of(&CONFIG.replacen("name = \"mail-1\"", "name = \"shop-1\"", 1));
+    let in_mail = |boot_id, source| Signal {
+        destination: Destination::Service("mail".to_owned()),
+        backend: "shop-1".to_owned(),
+        ..booted(boot_id, source, false)
+    };
+    let mut other = in_mail(1, "192.0.2.3");
+    other.backend = "mail-2".to_owned();
+    bench.say(ONE, booted(1, "192.0.2.1", false));
+    bench.say(ONE, in_mail(1, "192.0.2.2"));
+    bench.say(ONE, other);
+    assert_eq!(affinities(&bench), 3);
+    bench.hello(ONE, "", 2);
+    bench.hello(TWO, "shop-1", 2);
+    assert_eq!(affinities(&bench), 3, "P2");
+    bench.hello(ONE, "shop-1", 2);
+    assert_eq!(affinities(&bench), 1, "that of mail-2 is left");
+    bench.assert_consistent();
+}
+
+fn affinities(bench: &Bench) -> usize {
+    let records = &bench.control.master.records;
+    (0..records.end()).filter_map(|it| records.at(it)).count()
+}
+
+#[test]
+fn p4_a_new_life_costs_a_signal() {
+    let limits = "[limits]\nsignals_per_second_per_backend = 3";
+    let mut bench = Bench::of(&CONFIG.replacen("[limits]", limits, 1));
+    bench.say(TWO, booted(1, "192.0.2.1", false));
+    // What is known costs nothing.
+    for _ in 0..10 {
+        bench.hello(TWO, "", 1);
+    }
+    let current = |bench: &Bench| {
+        let registry = &bench.control.master.registry;
+        let mut backends = registry.backends();
+        let backend = backends.find(|it| it.name() == "shop-2").unwrap();
+        backend.boots.known().0
+    };
+    for boot_id in 2..10 {
+        bench.hello(TWO, "", boot_id);
+    }
+    assert_eq!(current(&bench), 3, "the rate is used up");
+    let outcome = bench.say(TWO, booted(4, "192.0.2.2", false));
+    assert_eq!(outcome.code, OutcomeCode::Quota);
+    bench.after(1_000).hello(TWO, "", 4);
+    assert_eq!(current(&bench), 4);
+}
+
 #[test]
 fn s6_what_is_started_again_in_a_new_session_survives_the_end_of_the_old_one() {
     let mut bench = Bench::new();

@@ -288,3 +288,86 @@ fn s9_a_cursor_of_another_life_of_the_forwarder_is_refused() {
     };
     assert!(why.contains("list from the start"), "{why}");
 }
+
+/// As watchers: each listing may hold its queue full, and takes its part of every turn.
+#[test]
+fn s10_one_identity_cannot_have_listings_without_bound() {
+    let mut bench = Bench::new();
+    bench.send(from(ONE), starts(0..10));
+    let mut open = Vec::new();
+    let refused = loop {
+        // Nobody reads.
+        let (begun, received) = ask(&mut bench, from(ONE), ListRequest::default(), 1);
+        if let Err(refused) = begun {
+            break refused;
+        }
+        open.push(received);
+        assert!(open.len() < 5_000, "so many listings are under way");
+    };
+    assert_eq!(open.len(), 64);
+    let Declined::Exhausted(why) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(why.contains("64 listings"), "{why}");
+    let mut another = list(&mut bench, from(TWO), ListRequest::default(), 1);
+    assert!(drain(&mut bench, &mut another).is_empty(), "of others");
+    open.pop();
+    let _one_more = list(&mut bench, from(ONE), ListRequest::default(), 1);
+}
+
+#[test]
+fn s10_all_listings_have_a_bound() {
+    let mut bench = Bench::new();
+    bench.start(ONE, "192.0.2.1");
+    bench.start(ONE, "192.0.2.2");
+    let operator = || Identity::Operator { uid: 0 };
+    let mut open = Vec::new();
+    for _ in 0..1024 {
+        let request = ListRequest::default();
+        open.push(list(&mut bench, operator(), request, 1));
+    }
+    for identity in [operator(), from(TWO)] {
+        let (begun, _) = ask(&mut bench, identity, ListRequest::default(), 1);
+        assert!(matches!(begun, Err(Declined::Exhausted(_))), "{begun:?}");
+    }
+}
+
+/// However many listings there are, a turn is bounded in what it scans, and each gets its share.
+#[test]
+fn s10_listings_share_what_a_turn_scans() {
+    const ALL: u32 = 20_000;
+    let mut bench = Bench::new();
+    for (sender, numbers) in [(ONE, 0..10_000), (TWO, 10_000..ALL)] {
+        bench.send(from(sender), starts(numbers));
+    }
+    let rooms = [1, 20_000, 20_000, 20_000];
+    let (commands, mut received): (Vec<_>, Vec<_>) = rooms
+        .map(|room| {
+            let (entries, received) = mpsc::channel(room);
+            let list = Command::List {
+                identity: Identity::Operator { uid: 0 },
+                request: ListRequest::default(),
+                entries,
+                reply: oneshot::channel().0,
+            };
+            (list, received)
+        })
+        .into_iter()
+        .unzip();
+    let (one_turn, mut before) = (16_384, vec![0; rooms.len()]);
+    bench.turn(commands);
+    for turn in 0..5 {
+        let listed: Vec<_> = received.iter().map(Receiver::len).collect();
+        assert_eq!(listed[0], 1, "it waits for its reader");
+        let scanned = listed.iter().sum::<usize>() - before.iter().sum::<usize>();
+        assert!(scanned <= one_turn, "{turn}: {listed:?} after {before:?}");
+        for (now, before) in listed[1..].iter().zip(&before[1..]) {
+            let share = (one_turn / rooms.len()).min(ALL as usize - before);
+            assert!(now - before >= share, "{turn}: {listed:?}");
+        }
+        before = listed;
+        bench.turn(vec![]);
+    }
+    assert_eq!(before[1..], [ALL as usize; 3]);
+    assert!(received.drain(1..).all(|it| it.is_closed()));
+}

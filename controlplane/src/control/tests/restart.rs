@@ -408,7 +408,8 @@ fn l1_snapshots_under_load_lose_and_revive_nothing() {
         for _ in 0..40 {
             let source = format!("192.0.2.{}", random.u8(1..200));
             if random.bool() {
-                let outcome = bench.start(ONE, &source);
+                // Longer than waiting for a disk takes by the clock of the test.
+                let outcome = bench.start_for(ONE, &source, Asked::Milliseconds(1 << 40));
                 assert!(matches!(outcome.code, Created | Refreshed));
                 held.insert(source, outcome.generation);
             } else {
@@ -429,4 +430,48 @@ fn l1_snapshots_under_load_lose_and_revive_nothing() {
     wait_for_snapshot(&mut bench, &lives.machine);
     let files = std::fs::read_dir(lives.directory.path()).unwrap().count();
     assert_eq!(files, 2, "a snapshot and a segment");
+}
+
+#[test]
+fn t8_what_a_lower_cap_has_clamped_stays_clamped_over_a_restart() {
+    let capped = with_rule("duration_cap = \"90s\"");
+    for asked in [Asked::Milliseconds(3_600_000), Asked::UntilEnded] {
+        let lives = Lives::new();
+        let mut bench = lives.start();
+        bench.start_for(ONE, CLIENT, asked);
+        bench.reload(&capped);
+        let extended = bench.extend(ONE, CLIENT, Asked::Default);
+        assert_eq!((extended.code, extended.remaining_ms), (Extended, 90_000));
+        let bench = lives.restart_on(&capped, bench, 1_000);
+        assert_eq!(bench.remaining(CLIENT), Some(89_000), "{asked:?}");
+    }
+}
+
+#[test]
+fn t5_what_has_expired_after_a_lower_cap_does_not_come_back() {
+    let capped = with_rule("duration_cap = \"90s\"");
+    let lives = Lives::new();
+    let mut bench = lives.start();
+    bench.start_for(ONE, CLIENT, Asked::UntilEnded);
+    bench.reload(&capped);
+    bench.extend(ONE, CLIENT, Asked::Default);
+    bench.wait(&lives.machine, 91_000).turn(vec![]);
+    assert_eq!(bench.owner(CLIENT), None);
+    let bench = lives.restart_on(&capped, bench, 0);
+    assert_eq!(bench.owner(CLIENT), None);
+}
+
+#[test]
+fn l1_what_passes_between_reading_and_routing_counts() {
+    let lives = Lives::new();
+    let mut bench = lives.start();
+    bench.start(ONE, CLIENT);
+    drop(bench);
+    let loaded = journal::load(lives.directory.path(), lives.machine.stamps())
+        .unwrap_or_else(|error| panic!("{error}"));
+    // EAL starts meanwhile.
+    lives.machine.wait(7_000);
+    let mut bench = Bench::with_state(CONFIG, loaded);
+    assert_eq!(bench.remaining(CLIENT), Some(53_000));
+    assert_eq!(rows(&mut bench)[CLIENT].created_ms_ago, 7_000);
 }

@@ -1,9 +1,9 @@
 //! A disk that cannot be written: forwarding goes on, signals are refused, and it is said.
 
 use super::{restart::Machine, *};
-use crate::journal::{
-    NotRecorded,
-    tests::{load, memory::Memory},
+use crate::{
+    command::NotAcknowledged,
+    journal::tests::{load, memory::Memory},
 };
 use OutcomeCode::Created;
 use std::{
@@ -25,8 +25,12 @@ impl OnDisk {
     }
 
     fn on(disk: Arc<Memory>, machine: Machine) -> Self {
+        Self::of(CONFIG, disk, machine)
+    }
+
+    fn of(config: &str, disk: Arc<Memory>, machine: Machine) -> Self {
         let loaded = load(&disk, machine.stamps());
-        let bench = Bench::with_state(CONFIG, loaded);
+        let bench = Bench::with_state(config, loaded);
         Self {
             bench,
             disk,
@@ -38,7 +42,7 @@ impl OnDisk {
         self.disk.faults().room.store(bytes, Ordering::Relaxed);
     }
 
-    fn start_one(&mut self, source: &str) -> Result<Outcome, NotRecorded> {
+    fn start_one(&mut self, source: &str) -> Result<Outcome, NotAcknowledged> {
         let (reply, mut outcomes) = oneshot::channel();
         self.bench.turn(vec![Command::Signals {
             identity: from(ONE),
@@ -101,7 +105,9 @@ fn l1_a_full_disk_refuses_signals_and_forwarding_goes_on() {
     );
     assert_eq!(it.bench.owner(CLIENT), Some("shop-1"));
     // From then on nothing is decided.
-    it.start_one("192.0.2.9").unwrap_err();
+    let refused = it.start_one("192.0.2.9").unwrap_err();
+    let epoch = it.bench.control.master.epoch;
+    assert_eq!((failed.epoch, refused.epoch), (epoch, epoch));
     assert_eq!(it.bench.owner("192.0.2.9"), None);
     for request in [
         start_request(),
@@ -126,6 +132,38 @@ fn l1_a_full_disk_refuses_signals_and_forwarding_goes_on() {
     assert_eq!(it.journal().failing, None);
     assert_eq!(it.start_one("192.0.2.9").unwrap().code, Created);
     assert!(it.after_a_crash("192.0.2.9").is_some());
+}
+
+#[test]
+fn p5_what_is_refused_for_want_of_a_journal_is_on_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let audit = format!("[control]\naudit = {:?}", path.display().to_string());
+    let config = CONFIG.replacen("[control]", &audit, 1);
+    let mut it = OnDisk::of(&config, Arc::default(), Machine::new());
+    it.start_one(CLIENT).unwrap();
+    it.set_room(10);
+    it.start_one("192.0.2.8").unwrap_err();
+    it.start_one("192.0.2.7").unwrap_err();
+    it.bench.failure(start_request());
+    drop(it);
+    let log = std::fs::read_to_string(path).unwrap();
+    let lines = log
+        .lines()
+        .map(|it| serde_json::from_str::<serde_json::Value>(it).unwrap());
+    let said: Vec<_> = lines
+        .map(|it| ["event", "identity", "key", "outcome"].map(|field| it[field].clone()))
+        .collect();
+    let one = "address:10.8.0.11";
+    let expected = [
+        ["start", one, CLIENT, "CREATED"],
+        // It was effective when it showed.
+        ["start", one, "192.0.2.8", "CREATED"],
+        ["refuse", one, "192.0.2.7", "UNAVAILABLE"],
+        ["refuse", "operator:0", "192.0.2.9", "UNAVAILABLE"],
+    ];
+    assert_eq!(said, expected.map(|it| it.map(serde_json::Value::from)));
+    assert!(log.contains("forwarding goes on"), "{log}");
 }
 
 #[test]

@@ -54,7 +54,10 @@ impl<'a> Replay<'a> {
             disk,
             now,
             base,
-            state: Recovered::default(),
+            state: Recovered {
+                at: now,
+                ..Recovered::default()
+            },
             head: None,
             is_damaged: false,
             is_ended: false,

@@ -1,11 +1,18 @@
 //! From the wire to a [`Signal`]. What cannot be read becomes a signal all the same, with what is
-//! wrong with it, so that it is counted and answered in its place: refusals are outcomes.
+//! wrong with it, so that it is counted and answered in its place: refusals are outcomes. What is
+//! too long goes no further (contract rule S10).
 
-use crate::signal::{Asked, Destination, Operation, Signal};
+use crate::{
+    server::limits,
+    signal::{Asked, Destination, Operation, Signal},
+};
 use std::net::SocketAddr;
 use tether_api::{
     Source, Target,
-    v1::{EndRequest, ExtendRequest, Signal as Compact, SignalBatch, StartRequest, signal},
+    v1::{
+        EndRequest, ExtendRequest, ListRequest, Signal as Compact, SignalBatch, StartRequest,
+        WatchRequest, signal,
+    },
 };
 
 /// What is wrong with a field, and the field.
@@ -45,9 +52,8 @@ pub(super) fn start(request: StartRequest) -> Signal {
     };
     let signal = assemble(key.destination(), key.source(), operation, fallback);
     Signal {
-        backend: request.backend,
         boot_id: request.boot_id,
-        ..signal
+        ..of_backend(request.backend, signal)
     }
 }
 
@@ -62,10 +68,7 @@ pub(super) fn extend(request: ExtendRequest) -> Signal {
         generation: request.generation,
     };
     let signal = assemble(key.destination(), key.source(), Ok(operation), operation);
-    Signal {
-        backend: request.backend,
-        ..signal
-    }
+    of_backend(request.backend, signal)
 }
 
 pub(super) fn end(request: EndRequest) -> Signal {
@@ -78,10 +81,7 @@ pub(super) fn end(request: EndRequest) -> Signal {
         generation: request.generation,
     };
     let signal = assemble(key.destination(), key.source(), Ok(operation), operation);
-    Signal {
-        backend: request.backend,
-        ..signal
-    }
+    of_backend(request.backend, signal)
 }
 
 /// The signals of a batch that came in this session.
@@ -128,6 +128,20 @@ fn compact_operation(compact: &Compact, session: u64) -> Result<Operation, Wrong
     }
 }
 
+/// What is too long in the question for a list; the control thread reads the rest.
+pub(super) fn list(request: &ListRequest) -> Result<(), Wrong> {
+    check_name("service", &request.service)?;
+    check_name("backend", &request.backend)?;
+    check_address("source", &request.source)?;
+    check_address("after", &request.after)
+}
+
+/// As [`list`], of a watch.
+pub(super) fn watch(request: &WatchRequest) -> Result<(), Wrong> {
+    check_name("service", &request.service)?;
+    check_name("backend", &request.backend)
+}
+
 /// What is wrong with those signals that could not be read, by their place.
 pub(super) fn wrong(signals: &[Signal]) -> Vec<(usize, Wrong)> {
     let places = signals.iter().enumerate();
@@ -153,8 +167,42 @@ fn assemble(
     }
 }
 
+/// A name that is too long is none, and is the first thing said to be wrong if nothing else is.
+fn of_backend(name: String, signal: Signal) -> Signal {
+    match check_name("backend", &name) {
+        Ok(()) => Signal {
+            backend: name,
+            ..signal
+        },
+        Err(wrong) => Signal {
+            source: signal.source.and(Err(wrong)),
+            ..signal
+        },
+    }
+}
+
+fn check_name(field: &str, text: &str) -> Result<(), Wrong> {
+    check_length(field, text, limits::NAME_BYTES)
+}
+
+fn check_address(field: &str, text: &str) -> Result<(), Wrong> {
+    check_length(field, text, limits::ADDRESS_BYTES)
+}
+
+/// What is longer than it can be is not repeated: neither in answers nor in logs.
+fn check_length(field: &str, text: &str, most: usize) -> Result<(), Wrong> {
+    match text.len() {
+        bytes if bytes > most => Err(format!(
+            "{field}: it has {bytes} bytes, at most {most} may be"
+        )),
+        _ => Ok(()),
+    }
+}
+
 impl Key<'_> {
     fn destination(&self) -> Result<Destination, Wrong> {
+        check_name("service", self.service)?;
+        check_address("destination", self.destination)?;
         match (self.service, self.destination) {
             ("", "") => Err("service: give the service's name, or destination".to_owned()),
             (name, "") => Ok(Destination::Service(name.to_owned())),
@@ -164,6 +212,7 @@ impl Key<'_> {
     }
 
     fn source(&self) -> Result<Source, Wrong> {
+        check_address("source", self.source)?;
         self.source.parse::<Source>().map_err(|bad| bad.to_string())
     }
 }
@@ -234,6 +283,75 @@ mod tests {
             let signal = start(request);
             assert!(reason(&signal).starts_with(field), "{field}: {signal:?}");
         }
+    }
+
+    #[test]
+    fn s10_what_is_too_long_is_named_and_not_repeated() {
+        type Field = fn(&mut StartRequest) -> &mut String;
+        let cases: [(&str, Field); 4] = [
+            ("service", |it| {
+                it.destination.clear();
+                &mut it.service
+            }),
+            ("destination", |it| &mut it.destination),
+            ("source", |it| &mut it.source),
+            ("backend", |it| &mut it.backend),
+        ];
+        for (field, of) in cases {
+            for (bytes, is_long) in [(64, false), (65, true), (1 << 20, true)] {
+                let mut request = request();
+                *of(&mut request) = "x".repeat(bytes);
+                let signal = start(request);
+                let wrong = signal.source.clone().err().unwrap_or_default();
+                let says_so = wrong.starts_with(field) && wrong.contains("at most 64");
+                assert_eq!(says_so, is_long, "{field} {bytes}: {wrong}");
+                assert!(format!("{signal:?}").len() < 600, "{field} {bytes}");
+            }
+        }
+        let longest = "[1111:2222:3333:4444:5555:6666:111.222.111.222%4294967295]:65535";
+        let request = StartRequest {
+            destination: longest.into(),
+            ..request()
+        };
+        assert_eq!(longest.len(), limits::ADDRESS_BYTES);
+        assert!(start(request).source.is_ok());
+    }
+
+    #[test]
+    fn s10_extensions_ends_and_questions_have_the_same_limits() {
+        type Field = fn(&mut ListRequest) -> &mut String;
+        let long = || "x".repeat(65);
+        let extension = extend(ExtendRequest {
+            service: long(),
+            ..Default::default()
+        });
+        let ended = end(EndRequest {
+            service: "shop".into(),
+            source: "10.1.2.3".into(),
+            backend: long(),
+            ..Default::default()
+        });
+        assert!(reason(&extension).starts_with("service: it has 65"));
+        assert!(reason(&ended).starts_with("backend: it has 65"));
+        let fields: [(&str, Field); 4] = [
+            ("service", |it| &mut it.service),
+            ("backend", |it| &mut it.backend),
+            ("source", |it| &mut it.source),
+            ("after", |it| &mut it.after),
+        ];
+        for (field, of) in fields {
+            let mut request = ListRequest::default();
+            *of(&mut request) = long();
+            let wrong = list(&request).unwrap_err();
+            assert!(wrong.starts_with(field) && !wrong.contains("xx"), "{wrong}");
+            of(&mut request).pop();
+            assert_eq!(list(&request), Ok(()));
+        }
+        let request = WatchRequest {
+            backend: long(),
+            ..Default::default()
+        };
+        assert!(watch(&request).unwrap_err().starts_with("backend"));
     }
 
     #[test]

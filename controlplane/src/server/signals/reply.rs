@@ -1,7 +1,10 @@
 //! From an [`Outcome`] to the wire.
 
 use super::read::Wrong;
-use crate::{command::Outcomes, signal::Outcome};
+use crate::{
+    command::{NotAcknowledged, Outcomes},
+    signal::Outcome,
+};
 use std::net::IpAddr;
 use tether_api::{
     Source,
@@ -32,6 +35,19 @@ pub(super) fn outcome(epoch: u64, outcome: Outcome) -> v1::Outcome {
         detail: outcome.detail,
         service: outcome.service,
         until_ended: outcome.until_ended,
+    }
+}
+
+/// What is said of each signal of a batch that is not acknowledged.
+pub(super) fn unavailable(signals: usize, why: &NotAcknowledged) -> Outcomes {
+    let outcome = Outcome {
+        code: OutcomeCode::Unavailable,
+        detail: why.to_string(),
+        ..Outcome::default()
+    };
+    Outcomes {
+        epoch: why.epoch,
+        outcomes: vec![outcome; signals],
     }
 }
 

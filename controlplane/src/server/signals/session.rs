@@ -7,11 +7,13 @@
 //!
 //! A sender that does not read its answers, or sends faster than is decided, stops at
 //! [`limits::BATCHES_IN_FLIGHT`] batches; HTTP/2's window then holds it (contract rule S10).
+//!
+//! A batch that cannot be recorded is answered like any other and ends no session: what is bound to
+//! it stays while the disk is full (contract rule S6).
 
 use super::{read, reply};
 use crate::{
-    command::{Command, Outcomes},
-    journal::NotRecorded,
+    command::{Command, NotAcknowledged, Outcomes},
     server::{commands::Commands, limits, stopped},
     signal::Identity,
 };
@@ -40,7 +42,7 @@ struct Pending {
     sequence: u64,
     sent: Vec<v1::Signal>,
     wrong: Vec<(usize, read::Wrong)>,
-    reply: oneshot::Receiver<Result<Outcomes, NotRecorded>>,
+    reply: oneshot::Receiver<Result<Outcomes, NotAcknowledged>>,
 }
 
 type Decisions = mpsc::Sender<Result<Pending, Status>>;
@@ -106,6 +108,7 @@ impl Session {
                 "a batch of {count} signals: send at most {BATCH_SIGNALS_MAX} in one"
             )));
         }
+        check_names(&batch)?;
         if count == 0 && batch.boot_id != 0 {
             self.introduce(&batch).await?;
         }
@@ -128,15 +131,32 @@ impl Session {
     }
 }
 
+/// Each signal of a batch gets a copy of its names: a message of long ones would become gigabytes.
+fn check_names(batch: &SignalBatch) -> Result<(), Status> {
+    let mut names = batch.services.iter().chain([&batch.backend]);
+    match names.find(|it| it.len() > limits::NAME_BYTES) {
+        None => Ok(()),
+        Some(name) => Err(Status::invalid_argument(format!(
+            "a name of {} bytes: those of services and backends have at most {}",
+            name.len(),
+            limits::NAME_BYTES
+        ))),
+    }
+}
+
 fn is_bound(batch: &SignalBatch) -> bool {
     batch.signals.iter().any(|signal| signal.bound_to_session)
 }
 
 impl Pending {
     async fn answer(self) -> Result<OutcomeBatch, Status> {
-        let outcomes = self.reply.await.map_err(super::stopped)?;
-        let mut outcomes = outcomes.map_err(super::not_recorded)?;
-        reply::explain(&mut outcomes.outcomes, self.wrong);
+        let outcomes = match self.reply.await.map_err(super::stopped)? {
+            Ok(mut outcomes) => {
+                reply::explain(&mut outcomes.outcomes, self.wrong);
+                outcomes
+            }
+            Err(why) => reply::unavailable(self.sent.len(), &why),
+        };
         Ok(reply::batch(self.sequence, &self.sent, outcomes))
     }
 }

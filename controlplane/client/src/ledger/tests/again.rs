@@ -195,3 +195,59 @@ fn a_look_for_room_is_not_taken_for_each_start() {
     bench.now += LOOK_FOR_ROOM / 2;
     assert!(bench.start("10.1.2.4").0.is_some());
 }
+
+/// What the forwarder could not record may have been effective: it is not forgotten.
+#[test]
+fn l1_a_first_start_that_was_not_recorded_is_held_and_made_again() {
+    let mut bench = Bench::new();
+    let (asked, hold, pending) = bench.start("10.1.2.3");
+    bench.answer(asked.unwrap(), OutcomeCode::Unavailable, 0, 1);
+    let outcome = pending.now().unwrap().unwrap();
+    assert_eq!(outcome.code, OutcomeCode::Unavailable);
+    assert_eq!(bench.owed(), [], "not at once");
+    bench.now = bench.ledger.owes_at().unwrap();
+    let asserted = bench.ledger.next_owed(bench.now).unwrap();
+    assert_eq!(
+        remaining(&[(asserted.key.clone(), asserted.what)]),
+        [Some(9 * SECOND)]
+    );
+    bench.answer(asserted, OutcomeCode::Unavailable, 0, 1);
+    bench.now += 20 * SECOND;
+    assert_eq!(bench.owed(), [], "its time has run out");
+    let ends = What::End { generation: None };
+    assert_eq!(bench.release("10.1.2.3", hold).0, Some(ends));
+}
+
+#[test]
+fn l1_an_extension_that_was_not_recorded_is_asked_for_again() {
+    let mut bench = Bench::new();
+    let _guard = bench.started("10.1.2.3", 7);
+    let (asked, _) = bench.extend("10.1.2.3", Some(60 * SECOND));
+    bench.answer(asked, OutcomeCode::Unavailable, 0, 1);
+    assert_eq!(bench.owed(), [], "not at once");
+    bench.now = bench.ledger.owes_at().unwrap();
+    assert_eq!(bench.owed(), [(key("10.1.2.3"), extend(59 * SECOND))]);
+    assert_eq!(bench.ledger.owes_at(), None);
+}
+
+#[test]
+fn l1_an_end_that_was_not_recorded_is_said_again_unless_the_key_is_held_again() {
+    for held_again in [false, true] {
+        let mut bench = Bench::new();
+        let hold = bench.started("10.1.2.3", 7);
+        let (what, _) = bench.release("10.1.2.3", hold);
+        let asked = Asked {
+            key: key("10.1.2.3"),
+            life: 0,
+            what: what.unwrap(),
+            promise: None,
+        };
+        bench.answer(asked, OutcomeCode::Unavailable, 0, 1);
+        assert_eq!(bench.owed(), [], "not at once");
+        let _guard = held_again.then(|| bench.started("10.1.2.3", 7));
+        bench.now = bench.ledger.owes_at().unwrap();
+        let again = [(key("10.1.2.3"), end(7))];
+        let expected = if held_again { &again[..0] } else { &again };
+        assert_eq!(bench.owed(), expected, "{held_again}");
+    }
+}
