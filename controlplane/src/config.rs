@@ -151,6 +151,9 @@ pub struct Tls {
 pub struct Limits {
     /// Affinities in all, 1 to 16,000,000. Default 1,000,000.
     pub affinities: u32,
+    /// Affinities that one service may have, as the one above. Default 16,000,000: as many as there
+    /// may be in all.
+    pub affinities_per_service: u32,
     /// Affinities that one backend may own. Default 200,000.
     pub affinities_per_backend: u32,
     /// Signals per second that one backend may send. Default 100,000.

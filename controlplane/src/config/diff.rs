@@ -185,6 +185,7 @@ fn tls(old: &Control, new: &Control) -> Vec<FieldChange> {
 fn limits(old: &Limits, new: &Limits) -> Vec<FieldChange> {
     fields!(Limits, old, new;
         affinities => "affinities",
+        affinities_per_service => "affinities_per_service",
         affinities_per_backend => "affinities_per_backend",
         signals_per_second_per_backend => "signals_per_second_per_backend",
         ;

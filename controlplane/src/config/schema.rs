@@ -234,10 +234,12 @@ fn limits(table: &mut Table<'_>) -> Option<Limits> {
     let entries = || integer(1..=16_000_000, "the affinity table is made for 16 million");
     let rate = integer(1..=10_000_000, "one control thread decides all signals");
     let affinities = table.or("affinities", entries(), 1_000_000);
+    let per_service = table.or("affinities_per_service", entries(), 16_000_000);
     let per_backend = table.or("affinities_per_backend", entries(), 200_000);
     let signals = table.or("signals_per_second_per_backend", rate, 100_000);
     Some(Limits {
         affinities: affinities?.into_inner(),
+        affinities_per_service: per_service?.into_inner(),
         affinities_per_backend: per_backend?.into_inner(),
         signals_per_second_per_backend: signals?.into_inner(),
     })

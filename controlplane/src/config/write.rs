@@ -172,11 +172,14 @@ impl Writer {
     fn limits(&mut self, limits: &Limits) {
         let Limits {
             affinities,
+            affinities_per_service,
             affinities_per_backend,
             signals_per_second_per_backend,
         } = *limits;
         self.table("[limits]");
         self.key("affinities", i64::from(affinities));
+        let per_service = i64::from(affinities_per_service);
+        self.key("affinities_per_service", per_service);
         let per_backend = i64::from(affinities_per_backend);
         self.key("affinities_per_backend", per_backend);
         let rate = i64::from(signals_per_second_per_backend);

@@ -253,6 +253,14 @@ impl<'a> Case<'a> {
             );
             return Err((OutcomeCode::Quota, detail));
         }
+        let of_service = self.master.records.service_count(self.service.id);
+        if in_place_of.is_none() && of_service >= limits.affinities_per_service {
+            let detail = format!(
+                "service {} has {of_service} affinities, the limit of affinities_per_service",
+                self.service.settings.name
+            );
+            return Err((OutcomeCode::Quota, detail));
+        }
         let all = self.master.records.len();
         if in_place_of.is_none() && all >= usize::try_from(limits.affinities).unwrap_or(usize::MAX)
         {

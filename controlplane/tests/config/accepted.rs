@@ -116,6 +116,7 @@ fn the_example_means_what_it_says() {
         },
         limits: Limits {
             affinities: 1_000_000,
+            affinities_per_service: 16_000_000,
             affinities_per_backend: 200_000,
             signals_per_second_per_backend: 100_000,
         },

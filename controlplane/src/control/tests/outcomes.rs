@@ -247,6 +247,22 @@ fn p4_a_backends_quota_refuses_the_next_and_keeps_what_there_is() {
 }
 
 #[test]
+fn p4_a_services_quota_refuses_the_next_and_leaves_other_services_alone() {
+    let before = "affinities = 20000\naffinities_per_backend = 15000";
+    let mut bench = Bench::of(&CONFIG.replace(before, "affinities_per_service = 2"));
+    assert_eq!(bench.start(ONE, "192.0.2.1").code, Created);
+    assert_eq!(bench.start(TWO, "192.0.2.2").code, Created);
+    let refused = bench.start(TWO, "192.0.2.3");
+    assert_eq!(refused.code, Quota);
+    assert!(refused.detail.contains("service shop has 2"), "{refused:?}");
+    assert_eq!(bench.start(TWO, "192.0.2.2").code, Refreshed);
+    let other = signal("six", "2001:db8::7", start_of(Asked::Default));
+    assert_eq!(bench.say(ONE, other).code, Created);
+    bench.end(ONE, "192.0.2.1");
+    assert_eq!(bench.start(TWO, "192.0.2.3").code, Created);
+}
+
+#[test]
 fn r7_a_full_table_refuses_the_next_and_evicts_nothing() {
     let before = "affinities = 20000\naffinities_per_backend = 15000";
     let mut bench = Bench::of(&CONFIG.replace(before, "affinities = 3"));
