@@ -184,10 +184,11 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(crate::models::cases(if cfg!(miri) { 1 } else { 48 }))]
+        #![proptest_config(crate::models::cases(48))]
         #[test]
+        #[cfg_attr(miri, ignore = "nothing in it is unsafe, and it is slow there")]
         fn every_share_is_within_one_percent_of_its_weight(
-            weights in prop::collection::vec(1_u32..100, 1..if cfg!(miri) { 3 } else { 60 }),
+            weights in prop::collection::vec(1_u32..100, 1..60),
         ) {
             assert_shares(&weights, 0.01);
         }
