@@ -32,7 +32,7 @@ pub(crate) fn known_flows<F, K: PathKey>(
     }
     let mut new = NewFlows::new();
     for entry in &others {
-        let place = flows.find(entry.hash, &entry.packet.key);
+        let place = flows.find_beyond(entry.hash, &entry.packet.key);
         if !follow_to(place, entry, flows, view, &mut own.findings) {
             new.push(*entry);
         }
