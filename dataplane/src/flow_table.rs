@@ -15,7 +15,7 @@ mod model;
 mod state;
 
 pub(crate) use line::{Line, Line4, Line6};
-pub(crate) use state::{Flow, Placement, TcpEvent, Tick};
+pub(crate) use state::{Flow, Placement, Settled, TcpEvent, Tick};
 
 use crate::{hash::HashKeys, simd::prefetch, tables::affinity::CellId};
 
@@ -23,6 +23,8 @@ use crate::{hash::HashKeys, simd::prefetch, tables::affinity::CellId};
 pub(crate) const WAYS: usize = 4;
 /// Lines that a flow may be in: two neighbours, and two others.
 const CHOICES: usize = 4;
+/// The ways, as seats in their line.
+const SEATS: [i32; WAYS] = [0, 1, 2, 3];
 
 /// Where a flow is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,11 +119,23 @@ impl<L: Line> FlowTable<L> {
         }
     }
 
+    /// Asks for where the affinity is remembered of a flow in the line where it most likely is.
+    #[inline]
+    pub(crate) fn prefetch_cells(&self, hash: u64) {
+        prefetch(&raw const self.cells[self.home(hash)]);
+    }
+
     /// Where the flow is.
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &L::Key) -> Option<Place> {
         let home = self.find_home(hash, key);
         home.or_else(|| self.find_beyond(hash, key))
+    }
+
+    /// The flow, if it is in the line where it most likely is, and settled.
+    #[inline]
+    pub(crate) fn settled(&self, hash: u64, key: &L::Key, at: Settled) -> Option<Flow> {
+        self.lines[self.home(hash)].settled(key, at)
     }
 
     /// Where the flow is, if it is in the line where it most likely is.
@@ -172,18 +186,15 @@ impl<L: Line> FlowTable<L> {
         cell: Option<CellId>,
         expired: impl Fn(Flow) -> bool,
     ) -> Inserted {
-        let now = flow.seen();
         let choices = self.choices(hash);
-        let usable = |flow: Flow| flow.is_free() || expired(flow);
         let found = self
-            .first(&choices, usable)
-            .or_else(|| self.oldest_half_open(&choices, now))
+            .place_near(&choices, flow.seen(), &expired)
             .or_else(|| self.make_room(&choices));
         let Some(place) = found else {
             return Inserted::NoPlace;
         };
         let gone = self.take_out(place, &expired);
-        self.put(place, key, flow, cell);
+        self.put(place, hash, key, flow, cell);
         gone.map_or(Inserted::Free(place), |gone| {
             Inserted::InsteadOf(place, gone)
         })
@@ -235,8 +246,8 @@ impl<L: Line> FlowTable<L> {
         }
         let line = place.line as usize;
         if let Some(key) = self.lines[line].key(place.way.into()) {
-            let near = self.choices(self.hash(&key));
-            self.elsewhere -= usize::from(!near[..2].contains(&line));
+            let is_elsewhere = !self.is_near_home(self.hash(&key), line);
+            self.elsewhere -= usize::from(is_elsewhere);
         }
         let cell = flow.placement().by_affinity().then(|| self.cell(place));
         self.set(place, Flow::FREE);
@@ -256,12 +267,13 @@ impl<L: Line> FlowTable<L> {
     }
 
     /// Moves a flow near to another of its own lines, and gives its place.
+    #[cold]
     fn make_room(&mut self, choices: &[usize; CHOICES]) -> Option<Place> {
-        let (from, to) = choices.iter().find_map(|line| {
+        let (from, hash, to) = choices.iter().find_map(|line| {
             (0..WAYS).find_map(|way| {
-                let key = self.lines[*line].key(way)?;
-                let others = self.choices(self.hash(&key));
-                Some((place(*line, way), self.first(&others, Flow::is_free)?))
+                let hash = self.hash(&self.lines[*line].key(way)?);
+                let others = self.choices(hash);
+                Some((place(*line, way), hash, self.first(&others, Flow::is_free)?))
             })
         })?;
         let (key, cell) = (
@@ -269,37 +281,54 @@ impl<L: Line> FlowTable<L> {
             self.cell(from),
         );
         let moved = self.take_out(from, &|_| true)?;
-        self.put(to, &key, moved.flow, Some(cell));
+        self.put(to, hash, &key, moved.flow, Some(cell));
         Some(from)
     }
 
     /// Stores a flow in a free place. Where no affinity placed it, what stands beside it stays: that is
     /// memory which nobody has asked for.
-    fn put(&mut self, place: Place, key: &L::Key, flow: Flow, cell: Option<CellId>) {
+    fn put(&mut self, place: Place, hash: u64, key: &L::Key, flow: Flow, cell: Option<CellId>) {
         let line = place.line as usize;
-        let near = self.choices(self.hash(key));
         self.lines[line].set_key(place.way.into(), key);
         self.set(place, flow);
         if let Some(cell) = cell {
             self.cells[line][usize::from(place.way)] = cell;
         }
         self.flows += 1;
-        self.elsewhere += usize::from(!near[..2].contains(&line));
+        self.elsewhere += usize::from(!self.is_near_home(hash, line));
     }
 
-    /// The half-open flow near that was seen longest ago.
-    fn oldest_half_open(&self, choices: &[usize; CHOICES], now: Tick) -> Option<Place> {
-        let mut oldest = None;
-        for line in choices {
-            for way in 0..WAYS {
-                let flow = self.lines[*line].flow(way);
-                let age = now.since(flow.seen());
-                if flow.is_half_open() && oldest.is_none_or(|(_, known)| age >= known) {
-                    oldest = Some((place(*line, way), age));
+    /// Whether a line is one of the first two of a hash.
+    #[inline]
+    fn is_near_home(&self, hash: u64, line: usize) -> bool {
+        line | 1 == self.home(hash) | 1
+    }
+
+    /// The first place near that is free or whose flow has timed out; else that of the half-open flow that
+    /// was seen longest ago, of several the first.
+    fn place_near(
+        &self,
+        choices: &[usize; CHOICES],
+        now: Tick,
+        expired: &impl Fn(Flow) -> bool,
+    ) -> Option<Place> {
+        let mut oldest = [0; WAYS];
+        for (choice, line) in (0..).zip(choices) {
+            let flows = self.lines[*line].flows();
+            if flows.map(|flow| flow.is_doubtful(now)).contains(&true) {
+                let usable = |flow: &Flow| flow.is_free() || expired(*flow);
+                if let Some(way) = flows.iter().position(usable) {
+                    return Some(place(*line, way));
                 }
             }
+            // Four at once: all that is done here has a vector's form.
+            for (way, oldest) in oldest.iter_mut().enumerate() {
+                let rank = flows[way].eviction(now, choice * 4 + SEATS[way]);
+                *oldest = if rank > *oldest { rank } else { *oldest };
+            }
         }
-        oldest.map(|(place, _)| place)
+        let seat = Flow::seat_of(oldest.into_iter().fold(0, i32::max))?;
+        Some(place(choices[seat / WAYS], seat % WAYS))
     }
 
     #[inline]

@@ -9,11 +9,11 @@ use crate::{
     held::{Held, Waiting},
     port::{BURST, Burst, Frame, Port},
     probe::{Probe, Stage},
-    rewrite::{Unfit, rewrite, rewrite_answer},
+    rewrite::{Exit, Unfit, rewrite, rewrite_answer},
     tables::{
-        Hop, Toward,
+        Hop, Tables, Toward,
         affinity::CellId,
-        backend::Way,
+        backend::{Backend, Way},
         id::{BackendId, PortId},
     },
     worker::Own,
@@ -24,6 +24,7 @@ use arrayvec::ArrayVec;
 const TRIES: usize = 64;
 
 /// What becomes of a frame that was to go on.
+#[derive(Clone, Copy, Debug)]
 enum Sent {
     /// It is rewritten, for this port.
     By(PortId),
@@ -48,45 +49,112 @@ pub(crate) fn send_all<P: Port>(
         release_held(view, own, ports);
     }
     let count = burst.len();
+    let alike = readdress_alike(burst, port, view, own);
+    probe.ended(Stage::Rewrite);
+    own.counters.forwarded_bytes.add(alike.bytes);
+    if let Some(exit) = alike.exit.filter(|_| alike.count == count) {
+        let unsent = transmit(&mut ports[exit.by.index()], burst);
+        for verdict in &mut own.findings.verdicts[count - unsent..count] {
+            *verdict = Verdict::Done(Fate::TransmitFull);
+        }
+        probe.ended(Stage::Transmit);
+        own.counters.fate(Fate::Forwarded, (count - unsent) as u64);
+        own.counters.fate(Fate::TransmitFull, unsent as u64);
+    } else {
+        part(burst, &alike, port, view, own, ports);
+        probe.ended(Stage::Transmit);
+        count_fates(count, own);
+    }
+    own.count_held();
+    extend(view, own);
+    probe.ended(Stage::Count);
+}
+
+/// The frames at the front of a burst that leave alike; mostly all do.
+struct Alike {
+    /// How many there are.
+    count: usize,
+    /// How they leave.
+    exit: Option<Exit>,
+    bytes: u64,
+}
+
+/// Rewrites packets for backends on a link, from the first of the burst on, up to one that leaves in
+/// another way or by another port. With what nearly all bursts are made of, this is all there is to do.
+fn readdress_alike<F: Frame>(
+    burst: &mut Burst<F>,
+    came_by: PortId,
+    view: View<'_>,
+    own: &Own<F>,
+) -> Alike {
+    let tables = view.tables;
+    let (mut exit, mut bytes, mut count) = (None, 0, 0);
+    for (frame, verdict) in burst.iter_mut().zip(&own.findings.verdicts) {
+        let Some((backend, destination)) = linked(*verdict, tables) else {
+            break;
+        };
+        let known = exit.or_else(|| Exit::new(backend.port, came_by, tables));
+        let Some(known) = known.filter(|it| it.by == backend.port) else {
+            break;
+        };
+        if !known.readdress(frame, destination) {
+            break;
+        }
+        exit = Some(known);
+        bytes += frame.bytes().len() as u64;
+        count += 1;
+    }
+    Alike { count, exit, bytes }
+}
+
+/// The backend that a packet goes to directly, and its MAC address as a word.
+#[inline]
+fn linked(verdict: Verdict, tables: &Tables) -> Option<(&Backend, u64)> {
+    let Verdict::To(Toward::Backend(id)) = verdict else {
+        return None;
+    };
+    let backend = tables.backend(id).filter(|it| it.way == Way::Direct)?;
+    let neighbour = tables.neighbours.get(backend.neighbour);
+    Some((backend, neighbour.mac_word()?))
+}
+
+/// Parts a burst: by the ports that its frames leave by, those that wait, and the rest.
+#[inline(never)]
+fn part<P: Port>(
+    burst: &mut Burst<P::Frame>,
+    alike: &Alike,
+    port: PortId,
+    view: View<'_>,
+    own: &mut Own<P::Frame>,
+    ports: &mut [P],
+) {
     let mut leaving: ArrayVec<(u8, PortId), BURST> = ArrayVec::new();
     let mut bytes = 0;
     for (index, mut frame) in (0_u8..).zip(burst.drain(..)) {
-        match own.findings.verdicts[usize::from(index)] {
-            Verdict::To(toward) => match prepare(&mut frame, toward, port, view) {
-                Sent::By(out) => {
-                    bytes += frame.bytes().len() as u64;
-                    own.outgoing[out.index()].push(frame);
-                    leaving.push((index, out));
-                }
-                Sent::Unresolved => {
-                    let waiting = Waiting {
-                        frame,
-                        toward,
-                        came_by: port,
-                        extends: own.findings.extended_by(index),
-                        since: view.now,
-                    };
-                    own.findings.decide(index, hold(waiting, &mut own.held));
-                }
-                Sent::Not(fate) => own.findings.decide(index, Verdict::Done(fate)),
-                Sent::TooBig(mtu) => {
-                    tell_too_big(frame, mtu, port, view, own, ports);
-                    let verdict = Verdict::Done(Fate::PacketTooBig);
-                    own.findings.decide(index, verdict);
-                }
-            },
-            Verdict::Answer => {
-                own.outgoing[port.index()].push(frame);
-                leaving.push((index, port));
+        let sent = match (own.findings.verdict(index), alike.exit) {
+            (_, Some(exit)) if usize::from(index) < alike.count => Sent::By(exit.by),
+            (Verdict::To(toward), _) => {
+                let sent = prepare(&mut frame, toward, port, view);
+                let leaves = u64::from(matches!(sent, Sent::By(_)));
+                bytes += leaves * frame.bytes().len() as u64;
+                sent
             }
-            Verdict::Early(l3) => {
-                let verdict = fragments::hold(frame, l3, port, view, own);
-                own.findings.decide(index, verdict);
-            }
-            Verdict::Held | Verdict::Done(_) => {}
+            (Verdict::Answer, _) => Sent::By(port),
+            (Verdict::Early(_) | Verdict::Held | Verdict::Done(_), _) => Sent::Unresolved,
+        };
+        if let Sent::By(out) = sent {
+            own.outgoing[out.index()].push(frame);
+            leaving.push((index, out));
+        } else {
+            set_aside(frame, index, sent, port, view, own, ports);
         }
     }
-    probe.ended(Stage::Rewrite);
+    own.counters.forwarded_bytes.add(bytes);
+    transmit_parts(&leaving, own, ports);
+}
+
+/// Sends what was parted by ports.
+fn transmit_parts<P: Port>(leaving: &[(u8, PortId)], own: &mut Own<P::Frame>, ports: &mut [P]) {
     for out in crate::tables::port_ids(ports.len()) {
         let unsent = transmit(&mut ports[out.index()], &mut own.outgoing[out.index()]);
         let of_this = leaving.iter().rev().filter(|(_, by)| *by == out);
@@ -95,11 +163,39 @@ pub(crate) fn send_all<P: Port>(
                 .decide(*index, Verdict::Done(Fate::TransmitFull));
         }
     }
-    probe.ended(Stage::Transmit);
-    own.counters.forwarded_bytes.add(bytes);
-    count_fates(count, own);
-    extend(view, own);
-    probe.ended(Stage::Count);
+}
+
+/// Decides about a frame that does not leave now.
+fn set_aside<P: Port>(
+    frame: P::Frame,
+    index: u8,
+    sent: Sent,
+    port: PortId,
+    view: View<'_>,
+    own: &mut Own<P::Frame>,
+    ports: &mut [P],
+) {
+    let verdict = match (own.findings.verdict(index), sent) {
+        (Verdict::To(toward), Sent::Unresolved) => {
+            let waiting = Waiting {
+                frame,
+                toward,
+                came_by: port,
+                extends: own.findings.extended_by(index),
+                since: view.now,
+            };
+            hold(waiting, &mut own.held)
+        }
+        (Verdict::To(_), Sent::Not(fate)) => Verdict::Done(fate),
+        (Verdict::To(_), Sent::TooBig(mtu)) => {
+            tell_too_big(frame, mtu, port, view, own, ports);
+            Verdict::Done(Fate::PacketTooBig)
+        }
+        (Verdict::Early(l3), _) => fragments::hold(frame, l3, port, view, own),
+        // A frame that leaves is not set aside; of the others the verdict stands.
+        (verdict, _) => verdict,
+    };
+    own.findings.decide(index, verdict);
 }
 
 /// Sends what the queue takes within a bounded number of tries; drops and counts the rest.
@@ -115,11 +211,7 @@ fn transmit<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) -> usize {
     unsent
 }
 
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "measured: a call for each packet costs more"
-)]
+#[inline(never)]
 fn prepare<F: Frame>(frame: &mut F, toward: Toward, came_by: PortId, view: View<'_>) -> Sent {
     match toward {
         Toward::Backend(backend) => prepare_packet(frame, backend, came_by, view),
@@ -127,11 +219,6 @@ fn prepare<F: Frame>(frame: &mut F, toward: Toward, came_by: PortId, view: View<
     }
 }
 
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "measured: a call for each packet costs more"
-)]
 fn prepare_packet<F: Frame>(
     frame: &mut F,
     backend: BackendId,
@@ -207,7 +294,7 @@ fn hold<F>(waiting: Waiting<F>, held: &mut Held<F>) -> Verdict {
     }
 }
 
-fn count_fates<F>(count: usize, own: &mut Own<F>) {
+fn count_fates<F>(count: usize, own: &Own<F>) {
     let counters = &own.counters;
     let (mut forwarded, mut returned) = (0, 0);
     for verdict in &own.findings.verdicts[..count] {
@@ -224,7 +311,6 @@ fn count_fates<F>(count: usize, own: &mut Own<F>) {
     }
     counters.fate(Fate::Forwarded, forwarded);
     counters.fate(Fate::Returned, returned);
-    own.count_held();
 }
 
 /// Extends the affinities of packets that were sent, not of those that were dropped or wait
