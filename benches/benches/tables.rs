@@ -58,9 +58,11 @@ fn spec(services: u16, backends_each: u16) -> TablesSpec {
             gateways: Vec::new(),
             mtu: 1500,
             neighbours: Vec::new(),
+            spread: None,
         }],
         services: (0..services).map(service).collect(),
         backends: (0..services * backends_each).map(backend).collect(),
+        pools: Vec::new(),
     }
 }
 

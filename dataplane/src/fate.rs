@@ -35,7 +35,7 @@ macro_rules! fates {
 
 fates! {
     Forwarded "forwarded" "sent to a backend";
-    Returned "returned" "a backend's answer through NAT, sent to its client";
+    Returned "returned" "a backend's answer through NAT or full NAT, sent to its client";
     Answered "answered" "answered by the forwarder itself (ARP, NDP, ping)";
     Learned "learned" "an answer to the forwarder's own ARP or NDP question";
     FrameTruncated "frame_truncated" "shorter than its Ethernet header";
@@ -69,6 +69,11 @@ fates! {
     SourceRate "source_rate" "more new flows than the service takes of one source in a second";
     NoBackend "no_backend" "the service has no backend that takes new flows";
     BackendDown "backend_down" "its backend is down and the service says drop";
+    NoLocalPort "no_local_port" "a new flow through full NAT, and no local port of the pool is free";
+    NoSession "no_session" "to or from a backend through full NAT, of no flow that is known and none that could begin with it";
+    FamilyFragment "family_fragment" "a fragment between IPv4 and IPv6, which full NAT does not translate";
+    FamilyIcmp "family_icmp" "an ICMP error that means nothing in the other family, between IPv4 and IPv6";
+    HandoffFull "handoff_full" "of another worker's flow, and too many packets wait for that worker";
     NeighbourUnresolved "neighbour_unresolved" "the backend's MAC address could not be resolved in time";
     HoldFull "hold_full" "too many packets already wait, for that MAC address or for their first fragments";
     NoRoom "no_room" "no room in the frame's buffer for what had to be added";

@@ -3,10 +3,12 @@
 mod clamp;
 mod direct;
 mod encapsulate;
+mod families;
 mod inner;
 mod translate;
 
 use crate::{
+    fate::Fate,
     port::Frame,
     tables::{
         Tables, Translation,
@@ -17,7 +19,8 @@ use crate::{
 };
 pub(crate) use direct::{Link, direct};
 use encapsulate::encapsulate;
-use translate::{Side, translate};
+use std::net::SocketAddr;
+use translate::{Side, translate, translate_both};
 
 /// Why a frame cannot leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub(crate) enum Unfit {
     TooBig(u16),
     /// Its time to live ends here.
     OutOfHops,
+    /// It is dropped for this.
+    Dropped(Fate),
 }
 
 /// Rewrites a frame for its backend, whose next hop is at `destination`.
@@ -50,6 +55,8 @@ pub(crate) fn rewrite<F: Frame>(
             translate(frame, Side::Destination, to, mtu)?;
             direct(frame, &link(destination, came_by, backend.port, tables))
         }
+        // Its packets come with a session.
+        Way::Fullnat(_) => Err(Unfit::Dropped(Fate::NoSession)),
         Way::Tunnel(id) => encapsulate(frame, tables.tunnel(id), destination, &tables.entropy),
     }
 }
@@ -67,8 +74,19 @@ pub(crate) fn rewrite_answer<F: Frame>(
     direct(frame, &link(destination, came_by, port, tables))
 }
 
+/// Rewrites what goes through full NAT, either way: from where it shall come, and where it shall go.
+pub(crate) fn rewrite_both<F: Frame>(
+    frame: &mut F,
+    ends: (SocketAddr, SocketAddr),
+    link: &Link,
+    mtu: u16,
+) -> Result<(), Unfit> {
+    translate_both(frame, ends, mtu)?;
+    direct(frame, link)
+}
+
 #[inline]
-fn link(destination: Mac, came_by: PortId, leaves_by: PortId, tables: &Tables) -> Link {
+pub(crate) fn link(destination: Mac, came_by: PortId, leaves_by: PortId, tables: &Tables) -> Link {
     let out = &tables.stations.get(leaves_by).spec;
     Link {
         destination,
@@ -78,7 +96,7 @@ fn link(destination: Mac, came_by: PortId, leaves_by: PortId, tables: &Tables) -
     }
 }
 
-fn mtu(port: PortId, tables: &Tables) -> u16 {
+pub(crate) fn mtu(port: PortId, tables: &Tables) -> u16 {
     tables.stations.get(port).spec.mtu
 }
 
@@ -115,6 +133,7 @@ mod tests {
             gateways: Vec::new(),
             mtu: 1500,
             neighbours: Vec::new(),
+            spread: None,
         };
         let backend: IpAddr = backend.parse().unwrap();
         let own = own[usize::from(backend.is_ipv6())];
@@ -142,7 +161,9 @@ mod tests {
                 match done {
                     Ok(()) => prop_assert!(frame.bytes().len() <= 14 + 1500),
                     Err(Unfit::TooBig(mtu)) => prop_assert_eq!(usize::from(mtu), 1514 - tunnel.header().len()),
-                    Err(Unfit::OutOfHops) => prop_assert!(false, "a tunnel counts no hops"),
+                    Err(Unfit::OutOfHops | Unfit::Dropped(_)) => {
+                        prop_assert!(false, "a tunnel counts no hops and has no sessions");
+                    }
                     Err(Unfit::NoRoom) => prop_assert!(bytes.len() < l3 + 40),
                 }
             }

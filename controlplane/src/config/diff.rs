@@ -5,7 +5,7 @@
 use std::{collections::HashMap, net::SocketAddr};
 
 use super::{
-    AffinityPolicy, Auth, Backend, Config, Control, Dpdk, Limits, Service, ServiceLimits,
+    AffinityPolicy, Auth, Backend, Config, Control, Dpdk, Fullnat, Limits, Service, ServiceLimits,
     SignalListener, Tls, Tunnel, Workers,
 };
 use text::Text;
@@ -253,9 +253,10 @@ fn service(old: &Service, new: &Service) -> Vec<FieldChange> {
         allow => "allow",
         deny => "deny",
         health => "health",
-        ; name, tunnel, limits, affinity, backends
+        ; name, tunnel, fullnat, limits, affinity, backends
     );
     changes.extend(tunnel(&old.tunnel, &new.tunnel));
+    changes.extend(fullnat(&old.fullnat, &new.fullnat));
     changes.extend(service_limits(&old.limits, &new.limits));
     changes.extend(affinity(&old.affinity, &new.affinity));
     changes
@@ -276,6 +277,14 @@ fn tunnel(old: &Tunnel, new: &Tunnel) -> Vec<FieldChange> {
         source_v4 => "tunnel.source_prefix (IPv4)",
         source_v6 => "tunnel.source_prefix (IPv6)",
         mss_clamp => "tunnel.mss_clamp",
+        ;
+    )
+}
+
+fn fullnat(old: &Fullnat, new: &Fullnat) -> Vec<FieldChange> {
+    fields!(Fullnat, old, new;
+        pool => "fullnat.pool",
+        ports => "fullnat.ports",
         ;
     )
 }

@@ -12,6 +12,7 @@ use super::schema::File;
 mod backend;
 mod build;
 mod clients;
+mod fullnat;
 mod host;
 mod nat;
 mod service;

@@ -5,13 +5,15 @@ use super::{Verdict, View, fragments};
 use crate::{
     answer::{may_be_told, too_big},
     counters::Counters,
+    exchange::Exchange,
     fate::Fate,
     held::{Held, Waiting},
     port::{BURST, Burst, Frame, Port},
     probe::{Probe, Stage},
-    rewrite::{Unfit, rewrite, rewrite_answer},
+    rewrite::{Unfit, link, mtu, rewrite, rewrite_answer, rewrite_both},
+    sessions::Sessions,
     tables::{
-        Hop, Toward,
+        Hop, Toward, Translation,
         affinity::CellId,
         backend::Way,
         id::{BackendId, PortId},
@@ -19,6 +21,7 @@ use crate::{
     worker::Own,
 };
 use arrayvec::ArrayVec;
+use std::net::SocketAddr;
 
 /// How often a full transmit queue is tried again before frames are dropped.
 const TRIES: usize = 64;
@@ -29,6 +32,8 @@ enum Sent {
     By(PortId),
     /// The next hop's MAC address is not known yet.
     Unresolved,
+    /// It is for this worker to decide.
+    Over(u8),
     /// It cannot go.
     Not(Fate),
     /// It is longer than this many bytes, with its IP header.
@@ -52,7 +57,7 @@ pub(crate) fn send_all<P: Port>(
     let mut bytes = 0;
     for (index, mut frame) in (0_u8..).zip(burst.drain(..)) {
         match own.findings.verdicts[usize::from(index)] {
-            Verdict::To(toward) => match prepare(&mut frame, toward, port, view) {
+            Verdict::To(toward) => match prepare(&mut frame, toward, port, view, &own.sessions) {
                 Sent::By(out) => {
                     bytes += frame.bytes().len() as u64;
                     own.outgoing[out.index()].push(frame);
@@ -69,6 +74,19 @@ pub(crate) fn send_all<P: Port>(
                     own.findings.decide(index, hold(waiting, &mut own.held));
                 }
                 Sent::Not(fate) => own.findings.decide(index, Verdict::Done(fate)),
+                Sent::Over(worker) => {
+                    let times = own.times.get(usize::from(index)).copied().unwrap_or(0);
+                    let given = hand_over(
+                        frame,
+                        worker,
+                        port,
+                        times,
+                        &own.counters,
+                        own.exchange.as_deref(),
+                    );
+                    let verdict = given.map_or_else(Verdict::Done, |()| Verdict::Handed);
+                    own.findings.decide(index, verdict);
+                }
                 Sent::TooBig(mtu) => {
                     tell_too_big(frame, mtu, port, view, own, ports);
                     let verdict = Verdict::Done(Fate::PacketTooBig);
@@ -83,7 +101,7 @@ pub(crate) fn send_all<P: Port>(
                 let verdict = fragments::hold(frame, l3, port, view, own);
                 own.findings.decide(index, verdict);
             }
-            Verdict::Held | Verdict::Done(_) => {}
+            Verdict::Held | Verdict::Handed | Verdict::Done(_) => {}
         }
     }
     probe.ended(Stage::Rewrite);
@@ -120,11 +138,81 @@ fn transmit<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) -> usize {
     clippy::inline_always,
     reason = "measured: a call for each packet costs more"
 )]
-fn prepare<F: Frame>(frame: &mut F, toward: Toward, came_by: PortId, view: View<'_>) -> Sent {
+fn prepare<F: Frame>(
+    frame: &mut F,
+    toward: Toward,
+    came_by: PortId,
+    view: View<'_>,
+    sessions: &Sessions,
+) -> Sent {
     match toward {
         Toward::Backend(backend) => prepare_packet(frame, backend, came_by, view),
         Toward::Client(backend) => prepare_answer(frame, backend, came_by, view),
+        Toward::BackendBy(backend, session) => {
+            prepare_both(frame, backend, came_by, view, |translation| {
+                let local = view.tables.pools.socket(session.local(), session.port());
+                Some((local?, translation.backend, false))
+            })
+        }
+        Toward::ClientOf(backend, session) => {
+            prepare_both(frame, backend, came_by, view, |translation| {
+                let session = sessions.get(session)?;
+                let vip = SocketAddr::new(translation.vip.ip(), session.vip_port());
+                Some((vip, session.client(), true))
+            })
+        }
+        Toward::Worker(worker) => Sent::Over(worker),
     }
+}
+
+/// What goes through full NAT, either way: `ends` says from where, to where, and whether to the client.
+fn prepare_both<F: Frame>(
+    frame: &mut F,
+    id: BackendId,
+    came_by: PortId,
+    view: View<'_>,
+    ends: impl FnOnce(&Translation) -> Option<(SocketAddr, SocketAddr, bool)>,
+) -> Sent {
+    let backend = view.tables.backend(id);
+    let way = backend.map(|it| (it, it.way));
+    let Some((backend, Way::Fullnat(id))) = way else {
+        return Sent::Not(Fate::NoSession);
+    };
+    let translation = view.tables.translation(id);
+    let Some((from, to, is_answer)) = ends(translation) else {
+        return Sent::Not(Fate::NoSession);
+    };
+    let there = Hop {
+        neighbour: backend.neighbour,
+        port: backend.port,
+    };
+    let hop = if is_answer { translation.exit } else { there };
+    let Some(destination) = view.tables.neighbours.get(hop.neighbour).mac() else {
+        return Sent::Unresolved;
+    };
+    let link = link(destination, came_by, hop.port, view.tables);
+    let done = rewrite_both(frame, (from, to), &link, mtu(hop.port, view.tables));
+    sent(done, hop.port)
+}
+
+/// Gives a frame to another worker, which counts it as received.
+#[cold]
+fn hand_over<F: Frame>(
+    frame: F,
+    worker: u8,
+    came_by: PortId,
+    times: u8,
+    counters: &Counters,
+    exchange: Option<&Exchange<F>>,
+) -> Result<(), Fate> {
+    let bytes = frame.bytes().len() as u64;
+    let given = exchange.map(|it| it.give(worker, came_by, frame, times.saturating_add(1)));
+    if !matches!(given, Some(Ok(()))) {
+        return Err(Fate::HandoffFull);
+    }
+    counters.received.subtract(1);
+    counters.received_bytes.subtract(bytes);
+    Ok(())
 }
 
 #[inline(always)]
@@ -175,6 +263,7 @@ fn sent(done: Result<(), Unfit>, by: PortId) -> Sent {
         Ok(()) => Sent::By(by),
         Err(Unfit::NoRoom) => Sent::Not(Fate::NoRoom),
         Err(Unfit::OutOfHops) => Sent::Not(Fate::OutOfHops),
+        Err(Unfit::Dropped(fate)) => Sent::Not(fate),
         Err(Unfit::TooBig(mtu)) => Sent::TooBig(mtu),
     }
 }
@@ -212,13 +301,16 @@ fn count_fates<F>(count: usize, own: &mut Own<F>) {
     let (mut forwarded, mut returned) = (0, 0);
     for verdict in &own.findings.verdicts[..count] {
         match verdict {
-            Verdict::To(Toward::Backend(_)) => forwarded += 1,
-            Verdict::To(Toward::Client(_)) => returned += 1,
+            Verdict::To(Toward::Backend(_) | Toward::BackendBy(..)) => forwarded += 1,
+            Verdict::To(Toward::Client(_) | Toward::ClientOf(..)) => returned += 1,
             Verdict::Answer => {
                 counters.fate(Fate::Answered, 1);
                 counters.originated.add(1);
             }
-            Verdict::Held | Verdict::Early(_) => {}
+            Verdict::Held
+            | Verdict::Handed
+            | Verdict::Early(_)
+            | Verdict::To(Toward::Worker(_)) => {}
             Verdict::Done(fate) => counters.fate(*fate, 1),
         }
     }
@@ -251,15 +343,20 @@ pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, por
         let hop = view.tables.hop(toward);
         hop.is_none_or(|it| view.tables.neighbours.get(it.neighbour).mac().is_some())
     };
-    let (counters, alone) = (&own.counters, &mut own.alone);
+    let counters = &own.counters;
+    let mut door = Door {
+        alone: &mut own.alone,
+        counters,
+        sessions: &own.sessions,
+        exchange: own.exchange.as_deref(),
+    };
     own.held.release(
         |it| it.is_late(view.now) || resolved(it.toward),
         |it| {
-            let left = send_alone(
-                it.frame, it.toward, it.came_by, view, alone, counters, ports,
-            );
+            let left = send_alone(it.frame, it.toward, it.came_by, view, &mut door, ports);
             let fate = match left {
                 Left::Met(fate) => fate,
+                Left::Handed => return,
                 Left::Unresolved(_) => Fate::NeighbourUnresolved,
             };
             if fate == Fate::Forwarded {
@@ -276,8 +373,18 @@ pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, por
 pub(crate) enum Left<F> {
     /// It met this fate, which is to be counted.
     Met(Fate),
+    /// Another worker has it, and counts it.
+    Handed,
     /// The next hop's MAC address is not known: here is the frame.
     Unresolved(F),
+}
+
+/// What a single frame needs to leave.
+pub(crate) struct Door<'a, F> {
+    pub(crate) alone: &'a mut Burst<F>,
+    pub(crate) counters: &'a Counters,
+    pub(crate) sessions: &'a Sessions,
+    pub(crate) exchange: Option<&'a Exchange<F>>,
 }
 
 /// Sends a single frame on. Where it is too big, nobody is told: its sender sends others.
@@ -286,22 +393,26 @@ pub(crate) fn send_alone<P: Port>(
     toward: Toward,
     came_by: PortId,
     view: View<'_>,
-    alone: &mut Burst<P::Frame>,
-    counters: &Counters,
+    door: &mut Door<'_, P::Frame>,
     ports: &mut [P],
 ) -> Left<P::Frame> {
-    let out = match prepare(&mut frame, toward, came_by, view) {
+    let out = match prepare(&mut frame, toward, came_by, view, door.sessions) {
         Sent::By(out) => out,
+        Sent::Over(worker) => {
+            let given = hand_over(frame, worker, came_by, 0, door.counters, door.exchange);
+            return given.map_or_else(Left::Met, |()| Left::Handed);
+        }
         Sent::Unresolved => return Left::Unresolved(frame),
         Sent::Not(fate) => return Left::Met(fate),
         Sent::TooBig(_) => return Left::Met(Fate::PacketTooBig),
     };
-    counters.forwarded_bytes.add(frame.bytes().len() as u64);
-    alone.push(frame);
-    Left::Met(match transmit(&mut ports[out.index()], alone) {
+    let bytes = frame.bytes().len() as u64;
+    door.counters.forwarded_bytes.add(bytes);
+    door.alone.push(frame);
+    Left::Met(match transmit(&mut ports[out.index()], door.alone) {
         0 => match toward {
-            Toward::Backend(_) => Fate::Forwarded,
-            Toward::Client(_) => Fate::Returned,
+            Toward::Backend(_) | Toward::BackendBy(..) => Fate::Forwarded,
+            Toward::Client(_) | Toward::ClientOf(..) | Toward::Worker(_) => Fate::Returned,
         },
         _ => Fate::TransmitFull,
     })

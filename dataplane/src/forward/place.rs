@@ -15,6 +15,7 @@ use crate::{
     key::Protocol,
     parse::Packet,
     port::BURST,
+    sessions::{SessionId, Sessions},
     tables::{
         Tables, Toward,
         affinity::{AffinityTable, CellId, Hit, Hits},
@@ -215,19 +216,20 @@ fn remember<F, K: PathKey>(
     view: View<'_>,
     own: &mut Own<F>,
 ) {
-    let counters = &own.counters;
     let event = event_of(&new.packet);
     if matches!(event, TcpEvent::Rst | TcpEvent::Fin) {
         return;
     }
     let key = &new.packet.key;
     let flow = Flow::opened(key.protocol(), choice.backend, choice.placement, view.tick);
-    let expired = |flow: Flow| is_expired(flow, view.tables, view.tick);
+    let sessions = &own.sessions;
+    let expired = |flow: Flow, session| is_expired(flow, session, sessions, view);
     let flows = K::flows(&mut own.flows);
     let inserted = flows.insert(new.hash, key, flow, choice.cell, expired);
     let remembered = inserted != Inserted::NoPlace;
+    let counters = &own.counters;
     if let Inserted::InsteadOf(_, gone) = inserted {
-        account_gone(gone, view.affinities, counters);
+        account_gone(gone, view.affinities, counters, &mut own.sessions);
     }
     counters
         .backend_flows(choice.backend)
@@ -251,8 +253,15 @@ fn remember<F, K: PathKey>(
     }
 }
 
-/// Whether a flow has not been seen for longer than its state and service allow.
-pub(crate) fn is_expired(flow: Flow, tables: &Tables, now: Tick) -> bool {
+/// Whether a flow has not been seen for longer than its state and service allow; nor, with full NAT,
+/// its backend heard.
+pub(crate) fn is_expired(
+    flow: Flow,
+    session: Option<SessionId>,
+    sessions: &Sessions,
+    view: View<'_>,
+) -> bool {
+    let (tables, now): (&Tables, Tick) = (view.tables, view.tick);
     // No timeout is shorter: most need no look at their service.
     if now.since(flow.seen()) <= SHORTEST_S {
         return false;
@@ -261,7 +270,12 @@ pub(crate) fn is_expired(flow: Flow, tables: &Tables, now: Tick) -> bool {
         .backend(flow.backend())
         .and_then(|backend| tables.services.get(backend.service));
     let flow_timeout_s = service.map_or(REMOVED_S, |service| service.spec.flow_timeout_s);
-    now.since(flow.seen()) > flow.timeout_s(flow_timeout_s)
+    let timeout_s = flow.timeout_s(flow_timeout_s);
+    if now.since(flow.seen()) <= timeout_s {
+        return false;
+    }
+    let session = session.and_then(|id| sessions.get(id));
+    session.is_none_or(|session| now.since(session.heard()) > timeout_s)
 }
 
 /// Forgets a flow that cannot be followed any more and has another place to go.
@@ -269,13 +283,18 @@ fn forget<F, K: PathKey>(place: Place, view: View<'_>, own: &mut Own<F>) {
     if let Some(gone) = K::flows(&mut own.flows).remove(place) {
         let moved = !gone.flow.is_over();
         own.counters.flows_moved.add(u64::from(moved));
-        let_go(gone, view.affinities, &own.counters);
+        let_go(gone, view.affinities, &own.counters, &mut own.sessions);
     }
 }
 
 /// Counts a flow that timed out or had to go.
-pub(crate) fn account_gone(gone: Gone, affinities: &AffinityTable, counters: &Counters) {
-    let_go(gone, affinities, counters);
+pub(crate) fn account_gone(
+    gone: Gone,
+    affinities: &AffinityTable,
+    counters: &Counters,
+    sessions: &mut Sessions,
+) {
+    let_go(gone, affinities, counters, sessions);
     if gone.evicted {
         counters.flows_evicted.add(1);
     } else {
@@ -283,8 +302,11 @@ pub(crate) fn account_gone(gone: Gone, affinities: &AffinityTable, counters: &Co
     }
 }
 
-/// Takes a flow off the counts of those that live.
-fn let_go(gone: Gone, affinities: &AffinityTable, counters: &Counters) {
+/// Takes a flow off the counts of those that live, and ends its session.
+fn let_go(gone: Gone, affinities: &AffinityTable, counters: &Counters, sessions: &mut Sessions) {
+    if let Some(session) = gone.session {
+        sessions.close(session);
+    }
     counters.backend_flows(gone.flow.backend()).subtract(1);
     if let Some(cell) = gone.cell {
         affinities.cell(cell).flow_gone(cell.generation);

@@ -67,6 +67,9 @@ pub enum Forward {
     /// NAT: the packet gets the backend's address and port; what the backend answers comes back here and
     /// gets those of the VIP.
     Nat,
+    /// Full NAT: NAT, and the client is put behind a local address, so that backends answer here from
+    /// anywhere. The service has a pool ([`super::pool::PoolSpec`]).
+    Fullnat,
 }
 
 /// How many new flows a second a service takes, over all workers; `None`: as many as come.

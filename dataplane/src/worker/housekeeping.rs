@@ -7,6 +7,7 @@ use crate::{
     forward::{View, account_gone, is_expired, release_fragments, release_held},
     inspect,
     port::{Frame, Port},
+    sessions::Sessions,
     solicit,
     tables::{
         id::PortId,
@@ -119,18 +120,16 @@ impl Housekeeping {
 /// Forgets flows that have timed out, at the pace that takes every line in its turn.
 fn sweep<F>(elapsed_ms: u64, view: View<'_>, own: &mut Own<F>) {
     let (affinities, counters) = (view.affinities, &own.counters);
-    let expired = |flow| is_expired(flow, view.tables, view.tick);
+    let expired = |sessions: &Sessions, flow, id| is_expired(flow, id, sessions, view);
+    let gone = |sessions: &mut Sessions, gone| account_gone(gone, affinities, counters, sessions);
     let lines = lines_due(own.flows.v4.lines(), elapsed_ms);
-    own.flows.v4.expire(lines, expired, |gone| {
-        account_gone(gone, affinities, counters);
-    });
+    own.flows.v4.expire(lines, &mut own.sessions, expired, gone);
     let lines = lines_due(own.flows.v6.lines(), elapsed_ms);
-    own.flows.v6.expire(lines, expired, |gone| {
-        account_gone(gone, affinities, counters);
-    });
+    own.flows.v6.expire(lines, &mut own.sessions, expired, gone);
     counters
         .flows
         .set((own.flows.v4.len() + own.flows.v6.len()) as u64);
+    own.count_local_ports();
 }
 
 fn lines_due(lines: usize, elapsed_ms: u64) -> usize {

@@ -16,7 +16,7 @@ pub(crate) const INSIDE: Mac = Mac([2, 0, 0, 0, 0, 0x88]);
 pub(crate) const ROUTER: Mac = Mac([2, 0, 0, 0, 0, 0x11]);
 
 /// A client and a service, with the packets that it may send there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Conversation {
     pub(crate) client: SocketAddr,
     pub(crate) service: SocketAddr,

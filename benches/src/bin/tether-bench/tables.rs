@@ -42,6 +42,7 @@ pub(crate) fn tables(
             gateways: Vec::new(),
             mtu: 1500,
             neighbours: Vec::new(),
+            spread: None,
         });
     }
     let (v4, v6) = (

@@ -33,6 +33,13 @@ impl Text for PathBuf {
     }
 }
 
+/// The lowest and the highest port.
+impl Text for (u16, u16) {
+    fn text(&self) -> String {
+        format!("[{}, {}]", self.0, self.1)
+    }
+}
+
 impl Text for Duration {
     fn text(&self) -> String {
         duration::format(*self)
