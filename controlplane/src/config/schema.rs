@@ -330,10 +330,11 @@ fn tunnel(table: &mut Table<'_>, is_given: bool) -> Tunnel {
 
 fn fullnat(table: &mut Table<'_>, is_given: bool) -> Fullnat {
     table.must_not_be_empty("pool");
+    let pool = table.list("pool", value::locals);
     Fullnat {
         place: table.place(),
         is_given,
-        pool: table.list("pool", value::locals),
+        pool: pool.filter(|it| !it.is_empty() || !table.has("pool")),
         ports: table.or("ports", value::port_range, (1024, 65_535)),
     }
 }

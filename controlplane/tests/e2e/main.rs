@@ -18,6 +18,7 @@
 mod ack;
 mod affinity;
 mod edge;
+mod fullnat;
 mod hostile;
 mod link;
 mod nat;
@@ -34,4 +35,5 @@ mod testbed;
 mod time;
 mod tunnels;
 mod watch;
+mod ways;
 mod workers;

@@ -48,6 +48,9 @@ pub fn run(setup: Setup, test: impl FnOnce(&mut Testbed<'_>)) {
     namespace::sweep();
     let prefix = namespace::prefix(NUMBER.fetch_add(1, Ordering::Relaxed));
     let network = Network::create(&prefix, setup.server_count());
+    if setup.comes_back() {
+        network.add_far_clients();
+    }
     if setup.is_nat() {
         network.answer_by_the_forwarder();
     }

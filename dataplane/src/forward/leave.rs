@@ -166,6 +166,9 @@ fn prepare<F: Frame>(
 }
 
 /// What goes through full NAT, either way: `ends` says from where, to where, and whether to the client.
+///
+/// Out of line, so that direct server return stays as short as it was.
+#[inline(never)]
 fn prepare_both<F: Frame>(
     frame: &mut F,
     id: BackendId,

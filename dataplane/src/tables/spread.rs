@@ -231,6 +231,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::models::cases(64))]
         #[test]
         fn a_port_is_two_looks(from: u16, to: u16, address: [u8; 8]) {
             let all = steering((0..=u16::MAX).collect());

@@ -23,6 +23,7 @@ pub struct Setup {
     service: String,
     forward: &'static str,
     tunnel: String,
+    fullnat: String,
     backends: Option<Family>,
     gateway: Option<Family>,
     mtu: Option<u16>,
@@ -44,6 +45,7 @@ impl Setup {
             service: String::new(),
             forward: "dsr",
             tunnel: String::new(),
+            fullnat: String::new(),
             backends: None,
             gateway: None,
             mtu: None,
@@ -112,6 +114,14 @@ impl Setup {
     pub fn tunnel(mut self, line: &str) -> Self {
         writeln!(self.tunnel, "{line}").unwrap();
         self
+    }
+
+    /// Full NAT, with these local addresses and ports.
+    pub fn fullnat(self, pool: &str) -> Self {
+        Self {
+            fullnat: pool.to_owned(),
+            ..self.forward("fullnat")
+        }
     }
 
     /// The servers are backends by addresses of this family behind the first of them.
@@ -207,7 +217,7 @@ audit = "{directory}/audit.log"
     fn gateway_line(&self) -> String {
         match self.gateway {
             Some(family) => format!("gateway = \"{}\"\n", family.server_address(1)),
-            None if self.is_nat() => {
+            None if self.comes_back() => {
                 let both = [Family::V4, Family::V6].map(Family::gateway);
                 format!("gateway = {both:?}\n")
             }
@@ -215,9 +225,22 @@ audit = "{directory}/audit.log"
         }
     }
 
-    /// Whether servers answer through the forwarder.
+    /// Whether servers answer clients by way of the forwarder.
     pub fn is_nat(&self) -> bool {
         self.forward == "nat"
+    }
+
+    /// Whether answers leave by the forwarder, for clients behind a gateway.
+    pub fn comes_back(&self) -> bool {
+        matches!(self.forward, "nat" | "fullnat")
+    }
+
+    fn fullnat_table(&self) -> String {
+        if self.fullnat.is_empty() {
+            String::new()
+        } else {
+            format!("[service.fullnat]\n{}", self.fullnat)
+        }
     }
 
     fn tunnel_table(&self) -> String {
@@ -259,6 +282,7 @@ scheduler = "{}"
 forward = "{}"
 {}
 {}
+{}
 [service.affinity]
 {}"#,
             vip.service,
@@ -269,6 +293,7 @@ forward = "{}"
             self.forward,
             self.service,
             self.tunnel_table(),
+            self.fullnat_table(),
             self.affinity,
         );
         text.push_str(&service);
@@ -276,7 +301,7 @@ forward = "{}"
             let health = "\n[service.health]\ncheck = \"tcp\"\ninterval = \"100ms\"\ntimeout = \"100ms\"\nrise = 1\nfall = 2\n";
             text.push_str(health);
         }
-        let port = if self.is_nat() {
+        let port = if self.comes_back() {
             format!("port = {}\n", vip.port_at_servers())
         } else {
             String::new()

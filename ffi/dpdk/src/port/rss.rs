@@ -1,8 +1,6 @@
 //! How a device spreads frames over its queues, as it says itself: key, table of queues, and of which
 //! packets it hashes the ports.
 
-use std::ptr;
-
 use dpdk_sys::{rte_eth_rss_conf, rte_eth_rss_reta_entry64};
 
 /// The longest key that a device may have, in bytes.
@@ -33,7 +31,6 @@ pub(super) fn read(port: u16, table: u16) -> Option<Rss> {
     // is room, and the other fields.
     let result = unsafe { dpdk_sys::rte_eth_dev_rss_hash_conf_get(port, &raw mut conf) };
     let (len, functions) = (conf.rss_key_len, conf.rss_hf);
-    conf.rss_key = ptr::null_mut();
     if result != 0 || functions == 0 {
         return None;
     }
