@@ -192,7 +192,7 @@ const DRIVER_RINGS: u32 = 6144;
 /// Buffers of a port's pool, for as many workers as it has queues. Each worker can have out at once:
 /// both its queues full, the driver's rings full, its cache full, one burst in its hands and one on
 /// the way out, every frame that it may hold for a neighbour, and those that wait for it from other
-/// workers. 11072 at present, 26 MB.
+/// workers. 11328 at present, 27 MB.
 fn buffers(queues: u16) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
     const OWN: u32 = (2 * BURST + HELD + HANDED_OVER) as u32;

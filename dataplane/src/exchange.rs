@@ -1,5 +1,6 @@
 //! What workers hand over to each other: replies of full NAT that came to another queue than that of
-//! the worker whose local port they are to, and ICMP errors about flows that somebody else may know.
+//! the worker whose local port they are to, and packets of clients, with errors about theirs, that
+//! came to another one than has their flow.
 //!
 //! A bounded queue for each worker and port, made at the start. Several workers may put frames into
 //! one; it costs an atomic operation for each frame that goes by it, and a look at an empty queue for

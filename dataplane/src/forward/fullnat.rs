@@ -8,7 +8,7 @@
 use super::{Entry, Lane, Verdict, View, path::PathKey};
 use crate::{
     fate::Fate,
-    flow_table::Place,
+    flow_table::{Line, Place},
     key::{FlowKey, Protocol},
     port::BURST,
     sessions::{Ends, SessionId},
@@ -215,16 +215,36 @@ pub(crate) fn error_at<F, K: FlowKey>(
     Some(toward.map_err(|_| Fate::IcmpNoFlow))
 }
 
-/// An error about a flow that this worker does not know goes on to the next one, until it has been
-/// with all: NICs do not spread errors by what they quote.
-pub(crate) fn ask_next<F>(index: u8, own: &Own<F>) -> Result<Toward, Fate> {
-    let times = own.times.get(usize::from(index)).copied().unwrap_or(0);
+/// Which other worker a flow that is not known here is of; `None` where it is this one's.
+///
+/// By the NIC's own hash where that is known, so that its packets come there; else by one of ours. What
+/// was handed over stays.
+pub(crate) fn other_owner<F, K: PathKey>(
+    index: u8,
+    key: &K,
+    came_by: PortId,
+    view: View<'_>,
+    own: &Own<F>,
+) -> Option<u8> {
     let workers = own.sessions.workers();
-    if u16::from(times) + 1 >= workers {
-        return Err(Fate::IcmpNoFlow);
+    if workers < 2 || usize::from(index) < own.times.len() {
+        return None;
     }
-    let next = (u16::from(own.sessions.place()) + 1) % workers;
-    u8::try_from(next)
-        .map(Toward::Worker)
-        .map_err(|_| Fate::IcmpNoFlow)
+    let steering = view.tables.stations.get(came_by).steering.as_deref();
+    let is_ipv4 = key.source().is_ipv4();
+    let steering = steering.filter(|it| it.hashes_ports(key.protocol(), is_ipv4));
+    let owner = match steering {
+        Some(steering) => {
+            let client = SocketAddr::new(key.source(), key.ports().source());
+            let partial = steering.partial(client, key.destination());
+            steering.queue(partial, key.ports().destination()) % workers
+        }
+        None => {
+            #[expect(clippy::cast_possible_truncation, reason = "any bits of it do")]
+            let hash = (K::Line::hash(&view.tables.entropy, key) >> 40) as u16;
+            hash % workers
+        }
+    };
+    let owner = u8::try_from(owner).ok()?;
+    (owner != own.sessions.place()).then_some(owner)
 }

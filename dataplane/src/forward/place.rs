@@ -4,6 +4,7 @@
 use super::{
     Entry, Verdict, View, admit,
     follow::{self, NewFlows, event_of},
+    fullnat,
     path::PathKey,
     reply,
 };
@@ -21,7 +22,7 @@ use crate::{
         affinity::{AffinityTable, CellId, Hit, Hits},
         backend::BackendState,
         id::{BackendId, PortId},
-        service::{OnBackendDown, Refresh, Service},
+        service::{Forward, OnBackendDown, Refresh, Service},
     },
     worker::Own,
 };
@@ -74,7 +75,13 @@ fn classify_all<'a, F, K: PathKey>(
     let mut candidates = Candidates::new();
     for new in new {
         match classify(&new.packet.key, &view.tables.services) {
-            Ok(service) => candidates.push((*new, service)),
+            Ok(service) => match owner_of_session(new, service, came_by, view, own) {
+                Some(owner) => {
+                    let verdict = Verdict::To(Toward::Worker(owner));
+                    own.findings.decide(new.index, verdict);
+                }
+                None => candidates.push((*new, service)),
+            },
             Err(Fate::NoService) => {
                 let answers = reply::answers(&new.packet.key, came_by, view);
                 let verdict = answers.map_or_else(Verdict::Done, Verdict::To);
@@ -84,6 +91,20 @@ fn classify_all<'a, F, K: PathKey>(
         }
     }
     candidates
+}
+
+/// The other worker that has the session of a flow through full NAT, or is to open it.
+fn owner_of_session<F, K: PathKey>(
+    new: &Entry<K>,
+    service: &Service,
+    came_by: PortId,
+    view: View<'_>,
+    own: &Own<F>,
+) -> Option<u8> {
+    if service.spec.forward != Forward::Fullnat {
+        return None;
+    }
+    fullnat::other_owner(new.index, &new.packet.key, came_by, view, own)
 }
 
 /// The affinity of each candidate; of a service whose switch is off, none.

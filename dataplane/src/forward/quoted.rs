@@ -70,7 +70,8 @@ fn toward_of<F, K: PathKey>(
         Err(fate) => return Err(fate),
     };
     if service.spec.forward == Forward::Fullnat {
-        return fullnat::ask_next(index, own);
+        let owner = fullnat::other_owner(index, key, came_by, view, own);
+        return owner.map(Toward::Worker).ok_or(Fate::IcmpNoFlow);
     }
     owner_of(key, service, view)
         .or_else(|| service.slots.agreed(key))

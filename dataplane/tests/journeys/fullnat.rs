@@ -302,42 +302,70 @@ fn only_its_backend_by_its_port_answers_a_session() {
     assert_eq!(answer(&mut world, 0, there).len(), 1);
 }
 
-#[test]
-fn every_worker_has_ports_of_its_own_and_gets_its_answers() {
-    let mut world = workers(3);
-    let mut there = Vec::new();
-    for worker in 0..3 {
-        let flow = from_to(&format!("{CLIENT}:{}", worker + 1), WEB4);
-        world.put(worker, OUTSIDE_PORT, &flow.syn());
-        let seen = seen(&world.step(worker));
-        assert_eq!(usize::from(seen.client.port() - PORTS.0) % 3, worker);
-        there.push((flow, seen));
+/// What leaves of frames that a worker gets, and by which worker each, once all have had their turns.
+fn left_by_any(
+    world: &mut World,
+    worker: usize,
+    port: usize,
+    frames: &[Vec<u8>],
+) -> Vec<(usize, Left)> {
+    for frame in frames {
+        world.put(worker, port, frame);
     }
-    for (owner, (flow, seen)) in there.into_iter().enumerate() {
-        for worker in 0..3 {
-            let before = world.counts(worker);
-            let left = answer(&mut world, worker, seen);
-            if worker == owner {
-                assert_eq!(read(&left[0].frame), (flow.service, flow.client));
-                continue;
-            }
-            assert!(left.is_empty());
-            let after = world.counts(worker);
-            assert_eq!(after["received"], before["received"], "the owner counts it");
-            let left = world.step(owner);
-            assert_eq!(read(&left[0].frame), (flow.service, flow.client));
+    world.pass(1);
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        for worker in 0..world.workers.len() {
+            left.extend(world.step(worker).into_iter().map(|it| (worker, it)));
         }
-        let counts = world.counts(owner);
-        assert_eq!((counts["returned"], counts["taken_over"]), (3, 2));
-        assert_eq!(counts["received"], 4);
     }
+    left
+}
+
+/// The worker by which a client's frame leaves that another one gets, and what its backend sees.
+fn placed(world: &mut World, worker: usize, frame: Vec<u8>) -> (usize, Conversation) {
+    let left = left_by_any(world, worker, OUTSIDE_PORT, &[frame]);
+    let [(owner, left)] = left.try_into().unwrap();
+    (owner, seen(&[left]))
+}
+
+#[test]
+fn every_worker_has_ports_of_its_own_and_gets_what_is_its_flows() {
+    let mut world = workers(3);
+    let mut of_each = [0; 3];
+    for number in 1..=30 {
+        let flow = from_to(&format!("{CLIENT}:{number}"), WEB4);
+        let (owner, there) = placed(&mut world, number % 3, flow.syn());
+        of_each[owner] += 1;
+        assert_eq!(usize::from(there.client.port() - PORTS.0) % 3, owner);
+        for worker in 0..3 {
+            let again = placed(&mut world, worker, flow.ack());
+            assert_eq!(again, (owner, there), "by whichever queue it comes");
+            let frame = inside(&there.reversed().ack(), there.service.ip());
+            let left = left_by_any(&mut world, worker, INSIDE_PORT, &[frame]);
+            assert_eq!((left.len(), left[0].0), (1, owner));
+            assert_eq!(read(&left[0].1.frame), (flow.service, flow.client));
+        }
+    }
+    assert!(of_each.iter().all(|it| *it > 0), "{of_each:?}");
+    let counts: Vec<_> = (0..3).map(|it| world.counts(it)).collect();
+    let sum = |name| counts.iter().map(|it| it[name]).sum::<i64>();
+    assert_eq!(
+        sum("received"),
+        30 * 7 + sum("learned"),
+        "each is counted once"
+    );
+    assert_eq!((sum("forwarded"), sum("returned")), (30 * 4, 30 * 3));
+    assert_eq!(sum("flows_by_scheduler"), 30);
+    assert!(sum("taken_over") > 30 * 4, "{counts:?}");
 }
 
 #[test]
 fn too_many_answers_for_a_worker_that_stands_are_dropped_by_name() {
     let mut world = workers(2);
-    let flow = from_to(&format!("{CLIENT}:1"), WEB4);
-    let there = seen(&world.send(&flow.syn()));
+    let flows = (1..100).map(|port| from_to(&format!("{CLIENT}:{port}"), WEB4));
+    let mut placed = flows.map(|flow| placed(&mut world, 0, flow.syn()));
+    let (_, there) = placed.find(|(owner, _)| *owner == 0).unwrap();
     let frame = inside(&there.reversed().ack(), there.service.ip());
     let room = i64::try_from(tether_dataplane::limits::HANDED_OVER).unwrap();
     let mut sent = 0;
@@ -347,8 +375,8 @@ fn too_many_answers_for_a_worker_that_stands_are_dropped_by_name() {
         sent += 32;
     }
     assert_eq!(sent - world.counts(1)["handoff_full"], room);
-    let mut returned = 0;
-    while world.counts(0)["taken_over"] < room {
+    let (mut returned, before) = (0, world.counts(0)["taken_over"]);
+    while world.counts(0)["taken_over"] < before + room {
         returned += i64::try_from(world.step(0).len()).unwrap();
     }
     assert_eq!(returned, room);
@@ -369,7 +397,8 @@ fn r8_fragments_follow_both_ways_in_any_order() {
                 _ => parts6(flow, id.into(), 32),
             };
             let sent = from_to(client, vip);
-            let left = world.send_all(&cut(sent, 9));
+            let left = left_by_any(&mut world, 0, OUTSIDE_PORT, &cut(sent, 9));
+            let left: Vec<_> = left.into_iter().map(|(_, left)| left).collect();
             let (from, at) = together(&left, head);
             assert_eq!((left.len(), from.ip()), (4, local(head == 34)));
             let seen = Conversation {
@@ -382,10 +411,10 @@ fn r8_fragments_follow_both_ways_in_any_order() {
                 .collect();
             answers.swap(0, 2);
             let mut left = Vec::new();
-            for answer in &answers {
-                left.extend(answered(&mut world, by, answer));
+            for answer in answers {
+                let all = left_by_any(&mut world, by, INSIDE_PORT, &[answer]);
+                left.extend(all.into_iter().map(|(_, left)| left));
             }
-            left.extend(world.step(0));
             left.sort_by_key(|it| {
                 let at = if head == 34 { 20 } else { 56 };
                 u16::from_be_bytes([it.frame[at], it.frame[at + 1]]) & 0x1fff & !1
@@ -401,7 +430,7 @@ fn r8_a_clients_error_reaches_the_backend_by_whichever_worker_it_comes() {
     let mut world = workers(3);
     for came_by in 0..3 {
         let flow = from_to(&format!("{CLIENT}:{}", came_by + 1), WEB4);
-        let there = seen(&world.send(&flow.syn()));
+        let (_, there) = placed(&mut world, 0, flow.syn());
         let left = told(&mut world, came_by, &error4(3, 4, flow, 40));
         let frame = &left[0].frame;
         assert_eq!((left.len(), left[0].port), (1, INSIDE_PORT));
@@ -411,7 +440,7 @@ fn r8_a_clients_error_reaches_the_backend_by_whichever_worker_it_comes() {
         assert_eq!(quoted(frame, 42)[14..], there.reversed().ack()[14..54]);
     }
     let flow = from_to(&format!("[{CLIENT6}]:1"), WEB6);
-    let there = seen(&world.send(&flow.syn()));
+    let (_, there) = placed(&mut world, 0, flow.syn());
     let left = told(&mut world, 2, &error6(2, flow));
     let frame = &left[0].frame;
     assert!(is_whole6(frame));
@@ -419,25 +448,20 @@ fn r8_a_clients_error_reaches_the_backend_by_whichever_worker_it_comes() {
     let unknown = from_to(&format!("{CLIENT}:9"), WEB4);
     assert!(told(&mut world, 0, &error4(3, 4, unknown, 40)).is_empty());
     let dropped: i64 = (0..3).map(|it| world.counts(it)["icmp_no_flow"]).sum();
-    assert_eq!(dropped, 1, "after it was with every worker");
+    assert_eq!(dropped, 1, "by the worker whose flow it would be");
 }
 
 /// What leaves of an error that comes by the outside port to a worker, once all have had their turns.
 fn told(world: &mut World, worker: usize, frame: &[u8]) -> Vec<Left> {
-    world.put(worker, OUTSIDE_PORT, frame);
-    world.pass(1);
-    let mut left = Vec::new();
-    for _ in 0..4 {
-        left.extend(world.step_all());
-    }
-    left
+    let left = left_by_any(world, worker, OUTSIDE_PORT, &[frame.to_vec()]);
+    left.into_iter().map(|(_, left)| left).collect()
 }
 
 #[test]
 fn r8_a_backends_error_reaches_the_client_in_the_vips_name() {
     let mut world = workers(2);
     let flow = from_to(&format!("{CLIENT}:1"), WEB4);
-    let there = seen(&world.send(&flow.syn()));
+    let (_, there) = placed(&mut world, 0, flow.syn());
     let (IpAddr::V4(from), IpAddr::V4(to)) = (there.service.ip(), there.client.ip()) else {
         panic!("IPv4")
     };
@@ -446,17 +470,16 @@ fn r8_a_backends_error_reaches_the_client_in_the_vips_name() {
         .icmpv4_raw(3, 3, [0; 4]);
     let error = crate::frames::written(|out| error.write(out, &there.ack()[14..54]));
     for worker in 0..2 {
-        let mut left = answered(&mut world, worker, &error);
-        left.extend(world.step(0));
-        assert_eq!((left.len(), left[0].port), (1, OUTSIDE_PORT));
-        let frame = &left[0].frame;
+        let left = left_by_any(&mut world, worker, INSIDE_PORT, &[error.clone()]);
+        assert_eq!((left.len(), left[0].1.port), (1, OUTSIDE_PORT));
+        let frame = &left[0].1.frame;
         assert_eq!(frame[26..30], ip_bytes(VIP4.parse().unwrap()));
         assert_eq!(frame[30..34], ip_bytes(flow.client.ip()));
         assert!(is_whole4(&frame[14..34]) && is_whole4(&frame[34..]));
         assert_eq!(quoted(frame, 42)[14..], flow.ack()[14..54]);
     }
     let flow = from_to(&format!("[{CLIENT6}]:1"), WEB6);
-    let there = seen(&world.send(&flow.syn()));
+    let (_, there) = placed(&mut world, 0, flow.syn());
     let (IpAddr::V6(from), IpAddr::V6(to)) = (there.service.ip(), there.client.ip()) else {
         panic!("IPv6")
     };
@@ -465,8 +488,8 @@ fn r8_a_backends_error_reaches_the_client_in_the_vips_name() {
         .ipv6(from.octets(), to.octets(), 60)
         .icmpv6(kind);
     let error = crate::frames::written(|out| error.write(out, &there.ack()[14..]));
-    let left = answered(&mut world, 0, &error);
-    let frame = &left[0].frame;
+    let left = left_by_any(&mut world, 0, INSIDE_PORT, &[error]);
+    let frame = &left[0].1.frame;
     assert_eq!(frame[22..38], ip_bytes(VIP6.parse().unwrap()));
     assert!(is_whole6(frame));
     assert_eq!(quoted(frame, 62)[14..], flow.ack()[14..]);
@@ -474,7 +497,7 @@ fn r8_a_backends_error_reaches_the_client_in_the_vips_name() {
 
 #[test]
 fn a_reload_adds_addresses_and_takes_some_away() {
-    let mut world = workers(2);
+    let mut world = world();
     let flow = |port| from_to(&format!("{CLIENT}:{port}"), WEB4);
     let first = seen(&world.send(&flow(1).syn()));
     for pool in &mut world.spec.pools {
@@ -488,7 +511,7 @@ fn a_reload_adds_addresses_and_takes_some_away() {
     assert!(answer(&mut world, 0, first).is_empty(), "not ours any more");
     let moved = seen(&world.send(&flow(1).ack()));
     assert_eq!(moved.client.ip(), second.client.ip());
-    assert_eq!(world.counts(0)["local_ports"], 2 * 500 + 500);
+    assert_eq!(world.counts(0)["local_ports"], 2 * 1000 + 1000);
     world.spec.pools[0].ports = (3000, 4000);
     let refused = world.writer.set_tables(&world.spec).unwrap_err();
     assert!(
@@ -697,7 +720,9 @@ fn queue_of(it: Conversation, spread: &Spread) -> usize {
 #[test]
 fn where_the_nics_hash_is_known_answers_come_to_their_owner() {
     let mut spec = fullnat();
-    spec.ports[INSIDE_PORT].spread = Some(spread());
+    for port in &mut spec.ports {
+        port.spread = Some(spread());
+    }
     let mut world = World::of(
         spec,
         Size {
@@ -712,18 +737,20 @@ fn where_the_nics_hash_is_known_answers_come_to_their_owner() {
             _ => (format!("{CLIENT}:{}", number + 1), DNS4),
         };
         let flow = from_to(&client, vip);
-        let owner = number % 2;
+        let owner = queue_of(flow, &spread());
         let frame = if vip == DNS4 {
             flow.datagram()
         } else {
             flow.syn()
         };
-        world.put(owner, OUTSIDE_PORT, &frame);
-        let there = seen(&world.step(owner));
-        let queue = queue_of(there.reversed(), &spread());
-        assert_eq!(queue, owner, "{there:?}");
+        let there = placed(&mut world, owner, frame);
+        assert_eq!(there.0, owner);
+        assert_eq!(queue_of(there.1.reversed(), &spread()), owner, "{there:?}");
     }
-    for worker in 0..2 {
-        assert_eq!(world.counts(worker)["forwarded"], 30);
-    }
+    let counts: Vec<_> = (0..2).map(|it| world.counts(it)).collect();
+    assert!(
+        counts
+            .iter()
+            .all(|it| it["forwarded"] > 10 && it["taken_over"] == 0)
+    );
 }
