@@ -25,8 +25,8 @@ fn fullnat() -> Setup {
     Setup::new().fullnat(POOL)
 }
 
-/// R1 to R3 for this service, by way of backends of a family.
-fn through(bed: &Testbed<'_>, vip: Vip, backends: Family) {
+/// R1 to R3 for this service, by way of backends of a family; says so by the name of the way.
+fn through(bed: &Testbed<'_>, vip: Vip, backends: Family, way: &str) {
     let [address, other] = vip.family().far_clients();
     let client = bed.client(address);
     let bytes = carry(client, vip);
@@ -39,7 +39,7 @@ fn through(bed: &Testbed<'_>, vip: Vip, backends: Family) {
     });
     check_word(bed, vip, address, "fullnat");
     let families = format!("{}to{}", vip.family().digit(), backends.digit());
-    report("fullnat", vip, &families, bytes);
+    report(way, vip, &families, bytes);
 }
 
 /// A counter or gauge, of all workers together.
@@ -54,7 +54,7 @@ fn metric(bed: &Testbed<'_>, name: &str) -> u64 {
 
 fn carries(vip: Vip, backends: Family) {
     testbed::run(fullnat().backends_of(backends), |bed| {
-        through(bed, vip, backends);
+        through(bed, vip, backends, "fullnat");
         let workers = bed.daemon.check_accounts().workers;
         let returned = workers[0].fates["returned"];
         assert!(returned > 1000, "{returned} answers");
@@ -109,7 +109,7 @@ fn r2_fullnat_carries_udp_from_ipv6_to_ipv4_and_affinities_hold() {
 fn r2_two_workers_hand_answers_over() {
     testbed::run(fullnat().two_workers(), |bed| {
         for vip in [SHOP, SHOP6, GAME, GAME6] {
-            through(bed, vip, vip.family());
+            through(bed, vip, vip.family(), "fullnat-2");
         }
         let workers = bed.daemon.check_accounts().workers;
         let returned: Vec<_> = workers.iter().map(|it| it.fates["returned"]).collect();

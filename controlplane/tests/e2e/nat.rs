@@ -21,7 +21,7 @@ fn nat() -> Setup {
 }
 
 /// R1 to R3 and S5 for this service.
-fn through(bed: &Testbed<'_>, vip: Vip) {
+fn through(bed: &Testbed<'_>, vip: Vip, way: &str) {
     let [address, other] = vip.family().far_clients();
     let client = bed.client(address);
     let bytes = carry(client, vip);
@@ -31,7 +31,7 @@ fn through(bed: &Testbed<'_>, vip: Vip) {
     starts_holds_and_ends(bed, vip, address, other);
     check_word(bed, vip, address, "nat");
     let digit = vip.family().digit();
-    report("nat", vip, &format!("{digit}to{digit}"), bytes);
+    report(way, vip, &format!("{digit}to{digit}"), bytes);
 }
 
 /// The packets that came back through the forwarder.
@@ -41,7 +41,7 @@ fn returned(bed: &Testbed<'_>) -> Vec<u64> {
 }
 
 fn carries(bed: &Testbed<'_>, vip: Vip) {
-    through(bed, vip);
+    through(bed, vip, "nat");
     let answers: u64 = returned(bed).iter().sum();
     assert!(answers > 1000, "{answers} answers");
 }
@@ -70,7 +70,7 @@ fn r2_s5_nat_carries_udp_over_ipv6_and_affinities_hold() {
 fn r2_two_workers_send_answers_on() {
     testbed::run(nat().two_workers(), |bed| {
         for vip in [SHOP, SHOP6, GAME, GAME6] {
-            through(bed, vip);
+            through(bed, vip, "nat-2");
         }
         let answers = returned(bed);
         assert!(answers.iter().all(|it| *it > 100), "{answers:?}");

@@ -233,18 +233,17 @@ pub(crate) fn other_owner<F, K: PathKey>(
     let steering = view.tables.stations.get(came_by).steering.as_deref();
     let is_ipv4 = key.source().is_ipv4();
     let steering = steering.filter(|it| it.hashes_ports(key.protocol(), is_ipv4));
-    let owner = match steering {
-        Some(steering) => {
-            let client = SocketAddr::new(key.source(), key.ports().source());
-            let partial = steering.partial(client, key.destination());
-            steering.queue(partial, key.ports().destination()) % workers
-        }
-        None => {
-            #[expect(clippy::cast_possible_truncation, reason = "any bits of it do")]
-            let hash = (K::Line::hash(&view.tables.entropy, key) >> 40) as u16;
-            hash % workers
-        }
+    let hash = || {
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of it do")]
+        let hash = (K::Line::hash(&view.tables.entropy, key) >> 40) as u16;
+        hash
     };
+    let queue = |steering: &Steering| {
+        let client = SocketAddr::new(key.source(), key.ports().source());
+        let partial = steering.partial(client, key.destination());
+        steering.queue(partial, key.ports().destination())
+    };
+    let owner = steering.map_or_else(hash, queue) % workers;
     let owner = u8::try_from(owner).ok()?;
     (owner != own.sessions.place()).then_some(owner)
 }

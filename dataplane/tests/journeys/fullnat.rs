@@ -470,7 +470,12 @@ fn r8_a_backends_error_reaches_the_client_in_the_vips_name() {
         .icmpv4_raw(3, 3, [0; 4]);
     let error = crate::frames::written(|out| error.write(out, &there.ack()[14..54]));
     for worker in 0..2 {
-        let left = left_by_any(&mut world, worker, INSIDE_PORT, &[error.clone()]);
+        let left = left_by_any(
+            &mut world,
+            worker,
+            INSIDE_PORT,
+            std::slice::from_ref(&error),
+        );
         assert_eq!((left.len(), left[0].1.port), (1, OUTSIDE_PORT));
         let frame = &left[0].1.frame;
         assert_eq!(frame[26..30], ip_bytes(VIP4.parse().unwrap()));

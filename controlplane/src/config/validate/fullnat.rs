@@ -214,7 +214,7 @@ fn check_count(pools: &[Pool], problems: &mut Vec<Problem>) {
 fn check_shared(pools: &[Pool], problems: &mut Vec<Problem>) {
     let mut known: HashMap<IpAddr, (Option<(u16, u16)>, Place)> = HashMap::new();
     for ((prefix, place), ports) in pools {
-        for address in prefix.addresses().take(MOST_ADDRESSES as usize) {
+        for address in prefix.addresses() {
             let (first, at) = known.entry(address).or_insert((*ports, place.clone()));
             if ports.is_some() && first.is_some() && first != ports {
                 let message = format!("{address} has other \"ports\" in another pool");
