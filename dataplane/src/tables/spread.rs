@@ -118,7 +118,7 @@ fn part(key: &[u8], at: usize, byte: u8) -> u32 {
     bits.fold(0, |hash, bit| hash ^ (window << bit >> 32) as u32)
 }
 
-#[cfg(all(test, not(miri)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
