@@ -244,7 +244,7 @@ fn remember<F, K: PathKey>(
     let key = &new.packet.key;
     let flow = Flow::opened(key.protocol(), choice.backend, choice.placement, view.tick);
     let sessions = &own.sessions;
-    let expired = |flow: Flow, session| is_expired(flow, session, sessions, view);
+    let expired = |flow: Flow, session| is_expired(flow, session, sessions, view.tables, view.tick);
     let flows = K::flows(&mut own.flows);
     let inserted = flows.insert(new.hash, key, flow, choice.cell, expired);
     let remembered = inserted != Inserted::NoPlace;
@@ -276,17 +276,26 @@ fn remember<F, K: PathKey>(
 
 /// Whether a flow has not been seen for longer than its state and service allow; nor, with full NAT,
 /// its backend heard.
+#[inline]
 pub(crate) fn is_expired(
     flow: Flow,
     session: Option<SessionId>,
     sessions: &Sessions,
-    view: View<'_>,
+    tables: &Tables,
+    now: Tick,
 ) -> bool {
-    let (tables, now): (&Tables, Tick) = (view.tables, view.tick);
     // No timeout is shorter: most need no look at their service.
-    if now.since(flow.seen()) <= SHORTEST_S {
-        return false;
-    }
+    let is_seen = now.since(flow.seen()) <= SHORTEST_S;
+    !is_seen && has_timed_out(flow, session, sessions, tables, now)
+}
+
+fn has_timed_out(
+    flow: Flow,
+    session: Option<SessionId>,
+    sessions: &Sessions,
+    tables: &Tables,
+    now: Tick,
+) -> bool {
     let service = tables
         .backend(flow.backend())
         .and_then(|backend| tables.services.get(backend.service));

@@ -120,7 +120,8 @@ impl Housekeeping {
 /// Forgets flows that have timed out, at the pace that takes every line in its turn.
 fn sweep<F>(elapsed_ms: u64, view: View<'_>, own: &mut Own<F>) {
     let (affinities, counters) = (view.affinities, &own.counters);
-    let expired = |sessions: &Sessions, flow, id| is_expired(flow, id, sessions, view);
+    let expired =
+        |sessions: &Sessions, flow, id| is_expired(flow, id, sessions, view.tables, view.tick);
     let gone = |sessions: &mut Sessions, gone| account_gone(gone, affinities, counters, sessions);
     let lines = lines_due(own.flows.v4.lines(), elapsed_ms);
     own.flows.v4.expire(lines, &mut own.sessions, expired, gone);
