@@ -48,23 +48,6 @@ pub(crate) fn rewrite<F: Frame>(
     came_by: PortId,
     tables: &Tables,
 ) -> Result<(), Unfit> {
-    if backend.way == Way::Direct {
-        return direct(frame, &link(destination, came_by, backend.port, tables));
-    }
-    rewrite_otherwise(frame, backend, destination, came_by, tables)
-}
-
-/// The same of ways that change more than the link.
-///
-/// Out of line, so that direct server return stays as short as it was.
-#[inline(never)]
-fn rewrite_otherwise<F: Frame>(
-    frame: &mut F,
-    backend: &Backend,
-    destination: Mac,
-    came_by: PortId,
-    tables: &Tables,
-) -> Result<(), Unfit> {
     match backend.way {
         Way::Direct => direct(frame, &link(destination, came_by, backend.port, tables)),
         Way::Nat(id) => {

@@ -27,7 +27,6 @@ use std::net::SocketAddr;
 const TRIES: usize = 64;
 
 /// What becomes of a frame that was to go on.
-#[derive(Clone, Copy)]
 enum Sent {
     /// It is rewritten, for this port.
     By(PortId),
@@ -57,33 +56,52 @@ pub(crate) fn send_all<P: Port>(
     let mut leaving: ArrayVec<(u8, PortId), BURST> = ArrayVec::new();
     let mut bytes = 0;
     for (index, mut frame) in (0_u8..).zip(burst.drain(..)) {
-        let verdict = own.findings.verdict(index);
-        // Nearly all of them; asked for by itself, since that costs least.
-        let sent = if let Verdict::To(Toward::Backend(backend)) = verdict {
-            prepare_packet(&mut frame, backend, port, view)
-        } else {
-            match verdict {
-                Verdict::To(toward) => prepare_other(&mut frame, toward, port, view, &own.sessions),
-                Verdict::Answer => {
-                    own.outgoing[port.index()].push(frame);
-                    leaving.push((index, port));
-                    continue;
+        match own.findings.verdicts[usize::from(index)] {
+            Verdict::To(toward) => match prepare(&mut frame, toward, port, view, &own.sessions) {
+                Sent::By(out) => {
+                    bytes += frame.bytes().len() as u64;
+                    own.outgoing[out.index()].push(frame);
+                    leaving.push((index, out));
                 }
-                Verdict::Early(l3) => {
-                    let verdict = fragments::hold(frame, l3, port, view, own);
+                Sent::Unresolved => {
+                    let waiting = Waiting {
+                        frame,
+                        toward,
+                        came_by: port,
+                        extends: own.findings.extended_by(index),
+                        since: view.now,
+                    };
+                    own.findings.decide(index, hold(waiting, &mut own.held));
+                }
+                Sent::Not(fate) => own.findings.decide(index, Verdict::Done(fate)),
+                Sent::Over(worker) => {
+                    let times = own.times.get(usize::from(index)).copied().unwrap_or(0);
+                    let given = hand_over(
+                        frame,
+                        worker,
+                        port,
+                        times,
+                        &own.counters,
+                        own.exchange.as_deref(),
+                    );
+                    let verdict = given.map_or_else(Verdict::Done, |()| Verdict::Handed);
                     own.findings.decide(index, verdict);
-                    continue;
                 }
-                Verdict::Held | Verdict::Handed | Verdict::Done(_) => continue,
+                Sent::TooBig(mtu) => {
+                    tell_too_big(frame, mtu, port, view, own, ports);
+                    let verdict = Verdict::Done(Fate::PacketTooBig);
+                    own.findings.decide(index, verdict);
+                }
+            },
+            Verdict::Answer => {
+                own.outgoing[port.index()].push(frame);
+                leaving.push((index, port));
             }
-        };
-        if let Sent::By(out) = sent {
-            bytes += frame.bytes().len() as u64;
-            own.outgoing[out.index()].push(frame);
-            leaving.push((index, out));
-        } else {
-            let verdict = stay((index, frame), sent, port, view, own, ports);
-            own.findings.decide(index, verdict);
+            Verdict::Early(l3) => {
+                let verdict = fragments::hold(frame, l3, port, view, own);
+                own.findings.decide(index, verdict);
+            }
+            Verdict::Held | Verdict::Handed | Verdict::Done(_) => {}
         }
     }
     probe.ended(Stage::Rewrite);
@@ -102,42 +120,6 @@ pub(crate) fn send_all<P: Port>(
     probe.ended(Stage::Count);
 }
 
-/// What becomes of a frame that was to go on and does not leave now.
-#[cold]
-fn stay<P: Port>(
-    (index, frame): (u8, P::Frame),
-    sent: Sent,
-    port: PortId,
-    view: View<'_>,
-    own: &mut Own<P::Frame>,
-    ports: &mut [P],
-) -> Verdict {
-    match (sent, own.findings.verdict(index)) {
-        (Sent::Unresolved, Verdict::To(toward)) => {
-            let waiting = Waiting {
-                frame,
-                toward,
-                came_by: port,
-                extends: own.findings.extended_by(index),
-                since: view.now,
-            };
-            hold(waiting, &mut own.held)
-        }
-        (Sent::Over(worker), _) => {
-            let times = own.times.get(usize::from(index)).copied().unwrap_or(0);
-            let (counters, exchange) = (&own.counters, own.exchange.as_deref());
-            let given = hand_over(frame, worker, port, times, counters, exchange);
-            given.map_or_else(Verdict::Done, |()| Verdict::Handed)
-        }
-        (Sent::TooBig(mtu), _) => {
-            tell_too_big(frame, mtu, port, view, own, ports);
-            Verdict::Done(Fate::PacketTooBig)
-        }
-        (Sent::Not(fate), _) => Verdict::Done(fate),
-        (Sent::By(_) | Sent::Unresolved, verdict) => verdict,
-    }
-}
-
 /// Sends what the queue takes within a bounded number of tries; drops and counts the rest.
 fn transmit<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) -> usize {
     for _ in 0..TRIES {
@@ -151,11 +133,12 @@ fn transmit<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) -> usize {
     unsent
 }
 
-/// Of packets that do not go to a backend by themselves.
-///
-/// Out of line, so that what goes to backends by itself stays as short as it was.
-#[inline(never)]
-fn prepare_other<F: Frame>(
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "measured: a call for each packet costs more"
+)]
+fn prepare<F: Frame>(
     frame: &mut F,
     toward: Toward,
     came_by: PortId,
@@ -183,6 +166,9 @@ fn prepare_other<F: Frame>(
 }
 
 /// What goes through full NAT, either way: `ends` says from where, to where, and whether to the client.
+///
+/// Out of line, so that direct server return stays as short as it was.
+#[inline(never)]
 fn prepare_both<F: Frame>(
     frame: &mut F,
     id: BackendId,
@@ -317,10 +303,6 @@ fn count_fates<F>(count: usize, own: &mut Own<F>) {
     let counters = &own.counters;
     let (mut forwarded, mut returned) = (0, 0);
     for verdict in &own.findings.verdicts[..count] {
-        if let Verdict::To(Toward::Backend(_)) = verdict {
-            forwarded += 1;
-            continue;
-        }
         match verdict {
             Verdict::To(Toward::Backend(_) | Toward::BackendBy(..)) => forwarded += 1,
             Verdict::To(Toward::Client(_) | Toward::ClientOf(..)) => returned += 1,
@@ -417,7 +399,7 @@ pub(crate) fn send_alone<P: Port>(
     door: &mut Door<'_, P::Frame>,
     ports: &mut [P],
 ) -> Left<P::Frame> {
-    let out = match prepare_other(&mut frame, toward, came_by, view, door.sessions) {
+    let out = match prepare(&mut frame, toward, came_by, view, door.sessions) {
         Sent::By(out) => out,
         Sent::Over(worker) => {
             let given = hand_over(frame, worker, came_by, 0, door.counters, door.exchange);
