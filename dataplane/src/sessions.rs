@@ -131,30 +131,3 @@ impl Sessions {
         self.slabs[id.local().index()].as_mut()?.at_mut(id.port())
     }
 }
-
-#[cfg(all(test, not(miri)))]
-mod tests {
-    use super::*;
-    use crate::{flow_table::Tick, key::Protocol, tables::id::BackendId};
-
-    #[test]
-    fn sixteen_addresses_hold_a_million_flows_and_not_one_more() {
-        let locals: Vec<_> = (0..16).map(LocalId).collect();
-        let mut sessions = Sessions::new(0, 1);
-        for local in &locals {
-            sessions.adopt(*local, Slab::new((1024, 65_535), 0, 1));
-        }
-        let ends = Ends {
-            protocol: Protocol::Tcp,
-            client: std::net::SocketAddr::from(([192, 0, 2, 7], 4000)),
-            vip_port: 80,
-            backend: BackendId(1),
-            now: Tick(0),
-        };
-        let mut open = || sessions.open(&locals, &ends, |_| |_| true);
-        let opened = std::iter::from_fn(&mut open).count();
-        assert_eq!(opened, 16 * 64_512);
-        assert!(opened > 1_000_000 && open().is_none());
-        assert_eq!(sessions.len(), sessions.capacity());
-    }
-}
