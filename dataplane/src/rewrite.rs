@@ -5,6 +5,15 @@ mod direct;
 mod encapsulate;
 mod families;
 mod inner;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "for services that translate both ends"
+    )
+)]
+mod proxy;
 mod translate;
 
 use crate::{
@@ -33,6 +42,8 @@ pub(crate) enum Unfit {
     OutOfHops,
     /// It is dropped for this.
     Dropped(Fate),
+    /// A PROXY header cannot be put before it, or it would stand in the header's place.
+    NoPlace,
 }
 
 /// Rewrites a frame for its backend, whose next hop is at `destination`.
@@ -137,7 +148,7 @@ mod tests {
         };
         let backend: IpAddr = backend.parse().unwrap();
         let own = own[usize::from(backend.is_ipv6())];
-        Tunnel::new(&spec, &port, own, backend, own).unwrap()
+        Tunnel::new(&spec, (PortId(0), &port), own, backend, own).unwrap()
     }
 
     proptest! {
@@ -161,7 +172,7 @@ mod tests {
                 match done {
                     Ok(()) => prop_assert!(frame.bytes().len() <= 14 + 1500),
                     Err(Unfit::TooBig(mtu)) => prop_assert_eq!(usize::from(mtu), 1514 - tunnel.header().len()),
-                    Err(Unfit::OutOfHops | Unfit::Dropped(_)) => {
+                    Err(Unfit::OutOfHops | Unfit::Dropped(_) | Unfit::NoPlace) => {
                         prop_assert!(false, "a tunnel counts no hops and has no sessions");
                     }
                     Err(Unfit::NoRoom) => prop_assert!(bytes.len() < l3 + 40),

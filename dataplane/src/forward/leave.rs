@@ -264,7 +264,7 @@ fn prepare_answer<F: Frame>(
 fn sent(done: Result<(), Unfit>, by: PortId) -> Sent {
     match done {
         Ok(()) => Sent::By(by),
-        Err(Unfit::NoRoom) => Sent::Not(Fate::NoRoom),
+        Err(Unfit::NoRoom | Unfit::NoPlace) => Sent::Not(Fate::NoRoom),
         Err(Unfit::OutOfHops) => Sent::Not(Fate::OutOfHops),
         Err(Unfit::Dropped(fate)) => Sent::Not(fate),
         Err(Unfit::TooBig(mtu)) => Sent::TooBig(mtu),
