@@ -59,6 +59,8 @@ fates! {
     IcmpMalformed "icmp_malformed" "ICMP message truncated or its checksum wrong";
     IcmpUnhandled "icmp_unhandled" "an ICMP message that the forwarder has no use for";
     IcmpNoFlow "icmp_no_flow" "an ICMP error about a packet of no flow or affinity that is known";
+    PathMtu "path_mtu" "an ICMP error that says how long packets through a tunnel may be";
+    TunnelError "tunnel_error" "another ICMP error about a packet through a tunnel, which did not arrive";
     NdpMalformed "ndp_malformed" "NDP message truncated, off-link or with bad options";
     NdpNotOurs "ndp_not_ours" "NDP about an address that is not the forwarder's";
     AddressConflict "address_conflict" "ARP or NDP of a station that claims an address of the forwarder";

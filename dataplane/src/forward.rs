@@ -24,6 +24,7 @@ mod path;
 mod place;
 mod quoted;
 mod reply;
+mod tunneled;
 
 use crate::{
     clock::Millis,

@@ -40,7 +40,7 @@ use std::{
     sync::Arc,
 };
 use translation::Answering;
-use tunnel::Tunnel;
+use tunnel::{Tunnel, Tunnels};
 
 /// Everything that workers need to know, as the control plane describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,7 +139,7 @@ pub struct Tables {
     backends: Box<[Option<Backend>]>,
     pub(crate) neighbours: Neighbours,
     pub(crate) stations: Stations,
-    tunnels: Vec<Tunnel>,
+    pub(crate) tunnels: Tunnels,
     translations: Vec<Translation>,
     pub(crate) answering: Answering,
     pub(crate) pools: Pools,
@@ -179,7 +179,7 @@ impl Tables {
             backends,
             neighbours,
             stations,
-            tunnels,
+            tunnels: Tunnels::new(tunnels, before.map(|before| &before.tunnels)),
             translations,
             answering,
             pools,
@@ -190,7 +190,7 @@ impl Tables {
     /// The tunnel at a place that a backend of these tables has.
     #[inline]
     pub(crate) fn tunnel(&self, id: TunnelId) -> &Tunnel {
-        &self.tunnels[id.index()]
+        self.tunnels.get(id)
     }
 
     /// The translation at a place that a backend of these tables has.
@@ -225,6 +225,15 @@ impl Tables {
     #[inline]
     pub(crate) fn backend(&self, id: BackendId) -> Option<&Backend> {
         self.backends.get(id.index())?.as_ref()
+    }
+
+    /// How long packets may be through the tunnel to a backend, where a router on the way has said so.
+    #[must_use]
+    pub fn path_mtu(&self, backend: BackendId) -> Option<u16> {
+        match self.backend(backend)?.way {
+            Way::Tunnel(id) => self.tunnel(id).path_mtu(),
+            Way::Direct | Way::Nat(_) => None,
+        }
     }
 
     /// The service that a packet to this destination addresses.

@@ -24,6 +24,7 @@ mod link;
 mod nat;
 mod operator;
 mod owner;
+mod paths;
 mod process;
 mod python;
 mod refusals;

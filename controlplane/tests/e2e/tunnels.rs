@@ -76,7 +76,7 @@ fn r2_gue_over_ipv6_carries_everything_and_affinities_hold() {
 }
 
 /// The first server passes on what is for the others' addresses behind it.
-fn route_by_the_first(bed: &Testbed<'_>, family: Family) {
+pub(crate) fn route_by_the_first(bed: &Testbed<'_>, family: Family) {
     let servers = &bed.network.servers;
     let first = &servers[0];
     match family {

@@ -3,7 +3,7 @@
 //! What is said of a packet to a backend with NAT goes to its client.
 //! They change no flow and extend no affinity: anybody can send them.
 
-use super::{Verdict, View, fullnat, path::PathKey, reply};
+use super::{Verdict, View, fullnat, path::PathKey, reply, tunneled};
 use crate::{
     classify::classify,
     fate::Fate,
@@ -26,6 +26,11 @@ pub(crate) fn follow_error<F>(
     view: View<'_>,
     own: &mut Own<F>,
 ) -> Option<Verdict> {
+    if !view.tables.tunnels.is_empty()
+        && let Some(fate) = tunneled::hear_of_path(frame, parsed, came_by, view)
+    {
+        return Some(Verdict::Done(fate));
+    }
     let toward = match parsed {
         Parsed::Icmp4(message) => quoted4(frame, message)
             .transpose()?

@@ -162,7 +162,7 @@ fn dig(
     let route = stations.route_to(backend)?;
     let station = stations.get(route.port);
     let own = station.address_towards(route.next_hop)?;
-    let tunnel = Tunnel::new(spec, &station.spec, own, backend, vip)?;
+    let tunnel = Tunnel::new(spec, (route.port, &station.spec), own, backend, vip)?;
     Some((route, tunnel))
 }
 

@@ -31,6 +31,7 @@ pub(crate) struct Housekeeping {
     /// One worker speaks for the forwarder; the others only listen.
     speaks: bool,
     next_neighbour: usize,
+    next_tunnel: usize,
     /// How many of the forwarder's addresses have been announced, and of which edition.
     announced: usize,
     edition: Option<u64>,
@@ -42,6 +43,7 @@ impl Housekeeping {
             last: Millis(0),
             speaks,
             next_neighbour: 0,
+            next_tunnel: 0,
             announced: 0,
             edition: None,
         }
@@ -70,6 +72,7 @@ impl Housekeeping {
             sweep(elapsed, view, own);
             if self.speaks {
                 self.ask_neighbours(view, own, ports);
+                self.age_paths(view);
                 self.announce(view, own, ports);
             }
         }
@@ -91,6 +94,13 @@ impl Housekeeping {
                 });
             }
         }
+    }
+
+    /// Forgets what routers said long ago, of one tunnel at a time.
+    fn age_paths(&mut self, view: View<'_>) {
+        let tunnels = &view.tables.tunnels;
+        self.next_tunnel = (self.next_tunnel + 1) % tunnels.len().max(1);
+        tunnels.age(self.next_tunnel, view.now);
     }
 
     /// Tells the links where the forwarder's addresses are, at the start and whenever they change.

@@ -5,6 +5,7 @@ use crate::{
     frames::{OUTSIDE, ROUTER, arp, from_to, ndp, patched, tagged, written},
     fullnat,
     nat::by_one_port,
+    paths,
     related::{error4, parts},
     tunnels::{IPIP, through, too_long},
     world::{
@@ -239,6 +240,23 @@ fn related_cases() -> Vec<Case> {
     ]
 }
 
+/// Errors about what left through a tunnel; one port reaches clients and backends.
+fn tunnel_cases() -> Vec<Case> {
+    let mut spec = through(IPIP);
+    let inside = std::mem::take(&mut spec.ports[1].addresses);
+    spec.ports[0].addresses.extend(inside);
+    let case = |fate, says, said| {
+        let mut world = World::settled(spec.clone(), USUAL);
+        let left = world.send(&syn4());
+        let error = paths::error4(said, 60, &left[0].frame[14..], 28);
+        within(world, fate, says, vec![patched(error, 0, &OUTSIDE.0)])
+    };
+    vec![
+        case(Fate::PathMtu, "a router's link is narrow", (3, 4)),
+        case(Fate::TunnelError, "a backend is unreachable", (3, 1)),
+    ]
+}
+
 fn leaving_cases() -> Vec<Case> {
     let mut waits = World::unsettled(usual(), USUAL);
     waits.send(&syn4());
@@ -399,6 +417,7 @@ fn cases() -> Vec<Case> {
         backend_cases(),
         admission_cases(),
         related_cases(),
+        tunnel_cases(),
         leaving_cases(),
         nat_cases(),
         fullnat_cases(),

@@ -17,6 +17,7 @@ mod life;
 mod local;
 mod nat;
 mod neighbours;
+mod paths;
 mod prefixes;
 mod related;
 mod routing;
