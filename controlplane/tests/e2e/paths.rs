@@ -59,6 +59,9 @@ fn carries(bed: &Testbed<'_>, vip: Vip, client: &str, fits: u16) {
     let noise: Vec<u8> = (0..=250).cycle().take(STREAM).collect();
     connection.echo(&noise);
     assert_eq!(learned(bed, vip.address.ip()), Some(fits));
+    let shown = bed.daemon.json(&["backend", "list", vip.service]);
+    let mtus = [&shown[0], &shown[1], &shown[2]].map(|it| it["path_mtu"].as_u64());
+    assert_eq!(mtus, [None, Some(fits.into()), None], "{shown}");
     crate::testbed::server::end(affinity);
 }
 
