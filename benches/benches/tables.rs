@@ -33,6 +33,7 @@ fn spec(services: u16, backends_each: u16) -> TablesSpec {
         port: 80,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
+        proxy_protocol: false,
         flow_timeout_s: 300,
         affinity: true,
         refresh: Refresh::Packet,

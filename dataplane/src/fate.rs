@@ -81,6 +81,7 @@ fates! {
     NoRoom "no_room" "no room in the frame's buffer for what had to be added";
     PacketTooBig "packet_too_big" "too big for the MTU of the port, with its tunnel's header or through NAT; its sender is told";
     OutOfHops "out_of_hops" "its time to live ended on the way through NAT";
+    ProxySegment "proxy_segment" "a fragment that needs a PROXY header before it, or a segment that would stand in its place";
     TransmitFull "transmit_full" "the port's transmit queue was full";
 }
 

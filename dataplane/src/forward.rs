@@ -22,6 +22,7 @@ mod leave;
 mod local;
 mod path;
 mod place;
+mod proxied;
 mod quoted;
 mod reply;
 mod tunneled;

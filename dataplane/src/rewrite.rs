@@ -5,14 +5,6 @@ mod direct;
 mod encapsulate;
 mod families;
 mod inner;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "for services that translate both ends"
-    )
-)]
 mod proxy;
 mod translate;
 
@@ -28,6 +20,7 @@ use crate::{
 };
 pub(crate) use direct::{Link, direct};
 use encapsulate::encapsulate;
+pub(crate) use proxy::{Stream, header_len, to_backend, to_client};
 use std::net::SocketAddr;
 use translate::{Side, translate, translate_both};
 
@@ -42,8 +35,6 @@ pub(crate) enum Unfit {
     OutOfHops,
     /// It is dropped for this.
     Dropped(Fate),
-    /// A PROXY header cannot be put before it, or it would stand in the header's place.
-    NoPlace,
 }
 
 /// Rewrites a frame for its backend, whose next hop is at `destination`.
@@ -172,7 +163,7 @@ mod tests {
                 match done {
                     Ok(()) => prop_assert!(frame.bytes().len() <= 14 + 1500),
                     Err(Unfit::TooBig(mtu)) => prop_assert_eq!(usize::from(mtu), 1514 - tunnel.header().len()),
-                    Err(Unfit::OutOfHops | Unfit::Dropped(_) | Unfit::NoPlace) => {
+                    Err(Unfit::OutOfHops | Unfit::Dropped(_)) => {
                         prop_assert!(false, "a tunnel counts no hops and has no sessions");
                     }
                     Err(Unfit::NoRoom) => prop_assert!(bytes.len() < l3 + 40),

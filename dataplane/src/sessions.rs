@@ -13,7 +13,7 @@ mod model;
 mod session;
 mod slab;
 
-pub(crate) use session::{Ends, Session, SessionId};
+pub(crate) use session::{Ends, Session, SessionId, Stream};
 pub(crate) use slab::Slab;
 
 use crate::{limits, simd::prefetch, tables::id::LocalId};

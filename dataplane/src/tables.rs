@@ -232,7 +232,7 @@ impl Tables {
     pub fn path_mtu(&self, backend: BackendId) -> Option<u16> {
         match self.backend(backend)?.way {
             Way::Tunnel(id) => self.tunnel(id).path_mtu(),
-            Way::Direct | Way::Nat(_) => None,
+            Way::Direct | Way::Nat(_) | Way::Fullnat(_) => None,
         }
     }
 

@@ -72,7 +72,7 @@ pub(crate) fn release<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, ports: &
     let mut door = Door {
         alone: &mut own.alone,
         counters,
-        sessions: &own.sessions,
+        sessions: &mut own.sessions,
         exchange: own.exchange.as_deref(),
     };
     own.fragments.release(view.now, |it, toward| {

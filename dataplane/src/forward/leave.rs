@@ -1,7 +1,7 @@
 //! Frames leave: rewritten for their backend or its client, as answers, or not at all; then every packet's fate is
 //! counted, and the affinities of those that were sent are extended.
 
-use super::{Verdict, View, fragments};
+use super::{Verdict, View, fragments, proxied};
 use crate::{
     answer::{may_be_told, too_big},
     counters::Counters,
@@ -11,7 +11,7 @@ use crate::{
     port::{BURST, Burst, Frame, Port},
     probe::{Probe, Stage},
     rewrite::{Unfit, link, mtu, rewrite, rewrite_answer, rewrite_both},
-    sessions::Sessions,
+    sessions::{SessionId, Sessions},
     tables::{
         Hop, Toward, Translation,
         affinity::CellId,
@@ -57,7 +57,8 @@ pub(crate) fn send_all<P: Port>(
     let mut bytes = 0;
     for (index, mut frame) in (0_u8..).zip(burst.drain(..)) {
         match own.findings.verdicts[usize::from(index)] {
-            Verdict::To(toward) => match prepare(&mut frame, toward, port, view, &own.sessions) {
+            Verdict::To(toward) => match prepare(&mut frame, toward, port, view, &mut own.sessions)
+            {
                 Sent::By(out) => {
                     bytes += frame.bytes().len() as u64;
                     own.outgoing[out.index()].push(frame);
@@ -143,38 +144,63 @@ fn prepare<F: Frame>(
     toward: Toward,
     came_by: PortId,
     view: View<'_>,
-    sessions: &Sessions,
+    sessions: &mut Sessions,
 ) -> Sent {
     match toward {
         Toward::Backend(backend) => prepare_packet(frame, backend, came_by, view),
         Toward::Client(backend) => prepare_answer(frame, backend, came_by, view),
         Toward::BackendBy(backend, session) => {
-            prepare_both(frame, backend, came_by, view, |translation| {
-                let local = view.tables.pools.socket(session.local(), session.port());
-                Some((local?, translation.backend, false))
-            })
+            let leg = Leg::There(session);
+            prepare_both(frame, backend, leg, came_by, view, sessions)
         }
         Toward::ClientOf(backend, session) => {
-            prepare_both(frame, backend, came_by, view, |translation| {
-                let session = sessions.get(session)?;
-                let vip = SocketAddr::new(translation.vip.ip(), session.vip_port());
-                Some((vip, session.client(), true))
-            })
+            let leg = Leg::Back(session);
+            prepare_both(frame, backend, leg, came_by, view, sessions)
         }
         Toward::Worker(worker) => Sent::Over(worker),
     }
 }
 
-/// What goes through full NAT, either way: `ends` says from where, to where, and whether to the client.
+/// A way through full NAT.
+#[derive(Clone, Copy)]
+enum Leg {
+    There(SessionId),
+    Back(SessionId),
+}
+
+impl Leg {
+    /// From where the packet shall come, and where it shall go.
+    fn ends(
+        self,
+        translation: &Translation,
+        view: View<'_>,
+        sessions: &Sessions,
+    ) -> Option<(SocketAddr, SocketAddr)> {
+        match self {
+            Self::There(id) => {
+                let local = view.tables.pools.socket(id.local(), id.port());
+                Some((local?, translation.backend))
+            }
+            Self::Back(id) => {
+                let session = sessions.get(id)?;
+                let vip = SocketAddr::new(translation.vip.ip(), session.vip_port());
+                Some((vip, session.client()))
+            }
+        }
+    }
+}
+
+/// What goes through full NAT, either way.
 ///
 /// Out of line, so that direct server return stays as short as it was.
 #[inline(never)]
 fn prepare_both<F: Frame>(
     frame: &mut F,
     id: BackendId,
+    leg: Leg,
     came_by: PortId,
     view: View<'_>,
-    ends: impl FnOnce(&Translation) -> Option<(SocketAddr, SocketAddr, bool)>,
+    sessions: &mut Sessions,
 ) -> Sent {
     let backend = view.tables.backend(id);
     let way = backend.map(|it| (it, it.way));
@@ -182,20 +208,33 @@ fn prepare_both<F: Frame>(
         return Sent::Not(Fate::NoSession);
     };
     let translation = view.tables.translation(id);
-    let Some((from, to, is_answer)) = ends(translation) else {
+    let Some(ends) = leg.ends(translation, view, sessions) else {
         return Sent::Not(Fate::NoSession);
     };
     let there = Hop {
         neighbour: backend.neighbour,
         port: backend.port,
     };
-    let hop = if is_answer { translation.exit } else { there };
+    let hop = match leg {
+        Leg::There(_) => there,
+        Leg::Back(_) => translation.exit,
+    };
     let Some(destination) = view.tables.neighbours.get(hop.neighbour).mac() else {
         return Sent::Unresolved;
     };
+    let mtu = mtu(hop.port, view.tables);
+    if translation.proxied {
+        match leg {
+            Leg::There(id) => {
+                if let Err(unfit) = proxied::introduce(frame, id, translation, mtu, sessions) {
+                    return sent(Err(unfit), hop.port);
+                }
+            }
+            Leg::Back(id) => proxied::answer(frame, id, sessions),
+        }
+    }
     let link = link(destination, came_by, hop.port, view.tables);
-    let done = rewrite_both(frame, (from, to), &link, mtu(hop.port, view.tables));
-    sent(done, hop.port)
+    sent(rewrite_both(frame, ends, &link, mtu), hop.port)
 }
 
 /// Gives a frame to another worker, which counts it as received.
@@ -264,7 +303,7 @@ fn prepare_answer<F: Frame>(
 fn sent(done: Result<(), Unfit>, by: PortId) -> Sent {
     match done {
         Ok(()) => Sent::By(by),
-        Err(Unfit::NoRoom | Unfit::NoPlace) => Sent::Not(Fate::NoRoom),
+        Err(Unfit::NoRoom) => Sent::Not(Fate::NoRoom),
         Err(Unfit::OutOfHops) => Sent::Not(Fate::OutOfHops),
         Err(Unfit::Dropped(fate)) => Sent::Not(fate),
         Err(Unfit::TooBig(mtu)) => Sent::TooBig(mtu),
@@ -350,7 +389,7 @@ pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, por
     let mut door = Door {
         alone: &mut own.alone,
         counters,
-        sessions: &own.sessions,
+        sessions: &mut own.sessions,
         exchange: own.exchange.as_deref(),
     };
     own.held.release(
@@ -386,7 +425,7 @@ pub(crate) enum Left<F> {
 pub(crate) struct Door<'a, F> {
     pub(crate) alone: &'a mut Burst<F>,
     pub(crate) counters: &'a Counters,
-    pub(crate) sessions: &'a Sessions,
+    pub(crate) sessions: &'a mut Sessions,
     pub(crate) exchange: Option<&'a Exchange<F>>,
 }
 

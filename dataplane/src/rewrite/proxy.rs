@@ -12,6 +12,7 @@
 //! shifted, and so is what the backend acknowledges. The first number is what the backend's SYN-ACK
 //! says, so that no client can talk it into another; hence a SYN goes on without data (RFC 7413).
 
+mod error;
 mod header;
 #[cfg(test)]
 mod model;
@@ -20,46 +21,56 @@ mod segment;
 
 use super::Unfit;
 use crate::{
+    fate::Fate,
     port::Frame,
     wire::{checksum::Sum, tcp, vlan::payload_offset},
 };
-pub(crate) use header::proxy_header;
+pub(crate) use header::header_len;
+use header::proxy_header;
 use place::Place;
 pub(crate) use place::Stream;
 use segment::Segment;
+use std::net::SocketAddr;
 
-/// Moves a client's segment to its place in the stream that the backend gets; the first gets `header`
-/// before its payload, and must fit into `mtu` with it. Without a stream the backend has not answered.
+const NO_PLACE: Unfit = Unfit::Dropped(Fate::ProxySegment);
+
+/// Moves a client's segment to its place in the stream that the backend gets. The first gets a header
+/// before its payload that names `client` and `service`, and must be no longer than `longest` with it.
+/// Without a stream the backend has not answered. Where it fails, the frame is as it was.
 ///
 /// Addresses and ports may be those of either side: checksums are changed by what changes.
-pub(super) fn to_backend<F: Frame>(
+pub(crate) fn to_backend<F: Frame>(
     frame: &mut F,
+    (client, service): (SocketAddr, SocketAddr),
     stream: Option<Stream>,
-    header: &[u8],
-    mtu: u16,
+    longest: u16,
 ) -> Result<(), Unfit> {
     let l3 = payload_offset(frame.bytes());
     let packet = frame.bytes_mut().get_mut(l3..).ok_or(Unfit::NoRoom)?;
     let Some(segment) = Segment::find(packet) else {
-        // Of a later fragment, whose first has passed or will: it has no numbers.
+        // Of a later fragment, whose first has passed or will, or an error: it has no numbers.
         return Ok(());
     };
     let (tcp, _) = segment.header(packet).ok_or(Unfit::NoRoom)?;
     let (sequence, flags) = (tcp.sequence.get(), tcp.flags);
     if flags & tcp::SYN != 0 {
-        return segment.strip_syn(packet).ok_or(Unfit::NoPlace);
+        return segment.strip_syn(packet).ok_or(NO_PLACE);
     }
     let Some(stream) = stream else {
         return Ok(());
     };
     match stream.place(sequence, flags, segment.payload_len()) {
         Place::Before => Ok(()),
+        Place::After if segment.end > longest.into() => Err(Unfit::TooBig(longest)),
         Place::After => {
             let shifted = segment.change(packet, |tcp| tcp.sequence.set(stream.forth(sequence)));
             shifted.ok_or(Unfit::NoRoom)
         }
-        Place::First => insert(frame, l3, segment, header, mtu),
-        Place::Across => Err(Unfit::NoPlace),
+        Place::First => {
+            let header = proxy_header(client, service);
+            insert(frame, l3, segment, &header, longest)
+        }
+        Place::Across => Err(NO_PLACE),
     }
 }
 
@@ -69,14 +80,15 @@ fn insert<F: Frame>(
     l3: usize,
     segment: Segment,
     header: &[u8],
-    mtu: u16,
+    longest: u16,
 ) -> Result<(), Unfit> {
     let added = u16::try_from(header.len()).map_err(|_| Unfit::NoRoom)?;
+    let longest = longest.saturating_sub(added);
     if !segment.is_whole {
-        return Err(Unfit::NoPlace);
+        return Err(NO_PLACE);
     }
-    if segment.end > usize::from(mtu.saturating_sub(added)) {
-        return Err(Unfit::TooBig(mtu.saturating_sub(added)));
+    if segment.end > longest.into() {
+        return Err(Unfit::TooBig(longest));
     }
     if !frame.prepend(header.len()) {
         return Err(Unfit::NoRoom);
@@ -91,15 +103,37 @@ fn insert<F: Frame>(
 }
 
 /// Moves what a backend's segment acknowledges to its place in what the client has sent, where a header of
-/// `len` bytes is between. Returns the stream as it is now: a SYN-ACK begins it.
-pub(super) fn to_client(packet: &mut [u8], stream: Option<Stream>, len: u16) -> Option<Stream> {
-    let segment = Segment::find(packet)?;
+/// `len` bytes is between, and notes what that says of the stream: a SYN-ACK begins it.
+pub(crate) fn to_client<F: Frame>(frame: &mut F, stream: &mut Option<Stream>, len: u16) {
+    let l3 = payload_offset(frame.bytes());
+    let packet = frame.bytes_mut().get_mut(l3..).unwrap_or_default();
+    match (Segment::find(packet), *stream) {
+        (Some(segment), _) => {
+            if let Some(now) = move_segment(packet, segment, *stream, len) {
+                *stream = Some(now);
+            }
+        }
+        (None, Some(stream)) => {
+            // No error, or one that quotes too little: it goes on as it is.
+            let _ = error::move_back(packet, stream);
+        }
+        (None, None) => {}
+    }
+}
+
+/// The stream as it is now; `None` where the segment says nothing of it.
+fn move_segment(
+    packet: &mut [u8],
+    segment: Segment,
+    stream: Option<Stream>,
+    len: u16,
+) -> Option<Stream> {
     let (tcp, _) = segment.header(packet)?;
     let (flags, acknowledged) = (tcp.flags, tcp.acknowledgment.get());
     // A reset with the number 0 answers a SYN (RFC 9293, section 3.10.7.1).
     let refuses = flags & tcp::RST != 0 && tcp.sequence.get() == 0;
     if flags & tcp::ACK == 0 || refuses {
-        return stream;
+        return None;
     }
     if flags & tcp::SYN != 0 {
         segment.lower_mss(packet, len);

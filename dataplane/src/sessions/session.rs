@@ -89,9 +89,10 @@ const _: () = assert!(size_of::<Session>() == 32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, packed(2))]
 pub(crate) struct Stream {
-    /// The client's initial sequence number.
+    /// The number of the client's first byte.
     pub(crate) start: u32,
-    /// How many bytes were put in before its first, and whether that is done: 0 where nothing is.
+    /// How many bytes are put in before it, and in the highest bit whether the backend has them; 0 where
+    /// it has not answered.
     pub(crate) shift: u16,
 }
 

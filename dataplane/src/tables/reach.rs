@@ -53,6 +53,7 @@ pub(super) fn reach_all(
             Some((service, Forward::Fullnat)) => {
                 let translation = Translation {
                     locals: locals(backend, pools)?,
+                    proxied: service.proxy_protocol,
                     ..translation(backend, service, stations, neighbours)?
                 };
                 Way::Fullnat(TranslationId(keep(translation, &mut translations)))
@@ -120,6 +121,7 @@ fn translation(
             port,
         },
         locals: Listed::default(),
+        proxied: false,
     })
 }
 

@@ -98,6 +98,8 @@ pub struct ServiceSpec {
     pub scheduler: Scheduler,
     /// How frames reach the backends.
     pub forward: Forward,
+    /// Whether connections with full NAT begin with a PROXY header, which says who the client is.
+    pub proxy_protocol: bool,
     /// How long a quiet flow is remembered, in seconds, at most [`crate::limits::FLOW_TIMEOUT_S`].
     pub flow_timeout_s: u32,
     /// Whether affinities route: the switch of contract section 8.

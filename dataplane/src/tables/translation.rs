@@ -71,6 +71,8 @@ pub(crate) struct Translation {
     pub(crate) exit: Hop,
     /// The local addresses that clients get; none without full NAT.
     pub(crate) locals: Listed,
+    /// Whether connections to it begin with a PROXY header.
+    pub(crate) proxied: bool,
 }
 
 /// What an answer comes from: address, protocol, port; port 0: any.

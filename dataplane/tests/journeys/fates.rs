@@ -5,7 +5,7 @@ use crate::{
     frames::{OUTSIDE, ROUTER, arp, from_to, ndp, patched, tagged, written},
     fullnat,
     nat::by_one_port,
-    paths,
+    paths, proxied,
     related::{error4, parts},
     tunnels::{IPIP, through, too_long},
     world::{
@@ -337,6 +337,12 @@ fn nat_cases() -> Vec<Case> {
     ]
 }
 
+fn proxied_case() -> Case {
+    let (world, across) = proxied::across();
+    let says = "from before its connection";
+    within(world, Fate::ProxySegment, says, vec![across])
+}
+
 fn fullnat_cases() -> Vec<Case> {
     let world = |ports| {
         let mut spec = fullnat::by_one_port();
@@ -421,6 +427,7 @@ fn cases() -> Vec<Case> {
         leaving_cases(),
         nat_cases(),
         fullnat_cases(),
+        vec![proxied_case()],
     ]
     .into_iter()
     .flatten()

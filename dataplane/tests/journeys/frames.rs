@@ -68,6 +68,12 @@ impl Conversation {
         written(|out| self.network().tcp_header(header).write(out, b"hello"))
     }
 
+    /// A segment with any header and payload.
+    pub(crate) fn segment(self, payload: &[u8], change: impl FnOnce(&mut TcpHeader)) -> Vec<u8> {
+        let header = self.tcp_header(change);
+        written(|out| self.network().tcp_header(header).write(out, payload))
+    }
+
     fn tcp_header(self, flags: impl FnOnce(&mut TcpHeader)) -> TcpHeader {
         let mut header = TcpHeader::new(self.client.port(), self.service.port(), 1, 512);
         flags(&mut header);

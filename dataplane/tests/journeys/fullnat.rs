@@ -608,7 +608,7 @@ fn what_cannot_be_sent_from_or_back_is_refused() {
 }
 
 /// Clients of one family, backends of the other.
-fn mixed() -> TablesSpec {
+pub(crate) fn mixed() -> TablesSpec {
     let mut spec = fullnat();
     for backend in &mut spec.backends {
         backend.address = match backend.id.0 {

@@ -19,6 +19,7 @@ mod nat;
 mod neighbours;
 mod paths;
 mod prefixes;
+mod proxied;
 mod related;
 mod routing;
 mod schedulers;

@@ -100,6 +100,7 @@ pub(crate) fn service(id: ServiceId, protocol: Protocol, address: &str, port: u1
         port,
         scheduler: Scheduler::RoundRobin,
         forward: Forward::Dsr,
+        proxy_protocol: false,
         flow_timeout_s: 300,
         affinity: true,
         refresh: Refresh::Packet,

@@ -83,6 +83,7 @@ fn service_spec(id: ServiceId, service: &Service) -> ServiceSpec {
         port: service.port,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
+        proxy_protocol: false,
         flow_timeout_s: 300,
         affinity: true,
         refresh: Refresh::Packet,

@@ -5,7 +5,9 @@ use arrayvec::ArrayVec;
 use std::net::{IpAddr, SocketAddr};
 
 /// The longest header, in bytes: that of IPv6.
-pub(crate) const LEN_MAX: usize = 16 + 36;
+const LEN_MAX: usize = 16 + 36;
+const LEN4: u16 = 16 + 12;
+const LEN6: u16 = 16 + 36;
 
 /// What it begins with.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
@@ -16,8 +18,13 @@ const TCP4: [u8; 3] = [0x11, 0, 12];
 /// TCP over IPv6, and 36 bytes.
 const TCP6: [u8; 3] = [0x21, 0, 36];
 
+/// How long the header for a client is, in bytes.
+pub(crate) fn header_len(client: SocketAddr) -> u16 {
+    if client.is_ipv4() { LEN4 } else { LEN6 }
+}
+
 /// The header for a client of a service; both of one family.
-pub(crate) fn proxy_header(client: SocketAddr, service: SocketAddr) -> ArrayVec<u8, LEN_MAX> {
+pub(super) fn proxy_header(client: SocketAddr, service: SocketAddr) -> ArrayVec<u8, LEN_MAX> {
     let mut header = ArrayVec::from_iter(SIGNATURE);
     header.push(PROXY);
     header.extend(match client {
@@ -41,7 +48,10 @@ mod tests {
     use super::*;
 
     fn header(client: &str, service: &str) -> Vec<u8> {
-        proxy_header(client.parse().unwrap(), service.parse().unwrap()).to_vec()
+        let client = client.parse().unwrap();
+        let header = proxy_header(client, service.parse().unwrap());
+        assert_eq!(header.len(), usize::from(header_len(client)));
+        header.to_vec()
     }
 
     /// Byte by byte from the specification.

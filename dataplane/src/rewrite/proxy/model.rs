@@ -22,13 +22,18 @@ fn network(is_v4: bool) -> PacketBuilderStep<etherparse::IpHeaders> {
     }
 }
 
-fn header_of(is_v4: bool) -> Vec<u8> {
+fn ends_of(is_v4: bool) -> (SocketAddr, SocketAddr) {
     let (client, service) = if is_v4 {
         ("192.0.2.11:40000", "203.0.113.80:80")
     } else {
         ("[2001:db8::11]:40000", "[2001:db8::8080]:80")
     };
-    proxy_header(client.parse().unwrap(), service.parse().unwrap()).to_vec()
+    (client.parse().unwrap(), service.parse().unwrap())
+}
+
+fn header_of(is_v4: bool) -> Vec<u8> {
+    let (client, service) = ends_of(is_v4);
+    proxy_header(client, service).to_vec()
 }
 
 fn frame(is_v4: bool, tcp: &TcpHeader, payload: &[u8]) -> MemoryFrame {
@@ -111,7 +116,9 @@ impl Connection {
     }
 
     fn relayed(&self, answer: &mut MemoryFrame) -> Option<Stream> {
-        to_client(&mut answer.bytes_mut()[14..], self.stream, self.len())
+        let mut stream = self.stream;
+        to_client(answer, &mut stream, self.len());
+        stream
     }
 
     fn number(&self, place: usize) -> u32 {
@@ -128,7 +135,7 @@ impl Connection {
             (tcp.syn, tcp.ack, tcp.sequence_number) = (true, false, self.syn);
         }
         let mut sent = frame(self.is_v4, &tcp, &payload);
-        to_backend(&mut sent, self.stream, &self.header, MTU).unwrap();
+        to_backend(&mut sent, ends_of(self.is_v4), self.stream, MTU).unwrap();
         self.receives(&sent);
     }
 
@@ -215,9 +222,9 @@ proptest! {
         let mut sent = frame(true, &tcp, &payload);
         let untouched = sent.bytes().to_vec();
         let reaches = payload.len() > before as usize;
-        match to_backend(&mut sent, connection.stream, &connection.header, MTU) {
+        match to_backend(&mut sent, ends_of(true), connection.stream, MTU) {
             Ok(()) => prop_assert!(!reaches && sent.bytes() == untouched),
-            Err(unfit) => prop_assert_eq!((unfit, reaches), (Unfit::NoPlace, true)),
+            Err(unfit) => prop_assert_eq!((unfit, reaches), (NO_PLACE, true)),
         }
     }
 
@@ -231,14 +238,17 @@ proptest! {
             packet[0] = version;
             packet[if version == 0x60 { 6 } else { 9 }] = 6;
         }
-        let header = header_of(version == 0x45);
-        let len = u16::try_from(header.len()).unwrap();
-        let stream = begun.then_some(Stream { start, len, taken });
+        let ends = ends_of(version == 0x45);
+        let len = header_len(ends.0);
+        let mut stream = begun.then_some(Stream { start, len, taken });
         let mut sent = MemoryFrame::copied(&Arc::new(Pool::new(1)), &bytes).unwrap();
-        let _ = to_backend(&mut sent, stream, &header, mtu);
+        let done = to_backend(&mut sent, ends, stream, mtu);
         let grown = sent.bytes().len() - bytes.len();
-        prop_assert!(grown == 0 || grown == header.len());
-        let _ = to_client(bytes.get_mut(14..).unwrap_or_default(), stream, len);
+        prop_assert!(grown == 0 || grown == usize::from(len) && done.is_ok());
+        prop_assert!(done.is_ok() || sent.bytes() == bytes);
+        let mut back = MemoryFrame::copied(&Arc::new(Pool::new(1)), &bytes).unwrap();
+        to_client(&mut back, &mut stream, len);
+        prop_assert_eq!(back.bytes().len(), bytes.len());
     }
 }
 
@@ -248,7 +258,7 @@ fn first(change: impl FnOnce(&mut TcpHeader), payload: &[u8]) -> (TcpHeader, Vec
     let mut tcp = segment(42);
     change(&mut tcp);
     let mut sent = frame(true, &tcp, payload);
-    to_backend(&mut sent, connection.stream, &connection.header, MTU).unwrap();
+    to_backend(&mut sent, ends_of(true), connection.stream, MTU).unwrap();
     read(&sent)
 }
 
@@ -276,7 +286,7 @@ fn a_reset_is_where_the_backend_expects_it() {
     let mut tcp = segment(42);
     rst(false)(&mut tcp);
     let mut sent = frame(true, &tcp, b"");
-    to_backend(&mut sent, Some(TAKEN), &header_of(true), MTU).unwrap();
+    to_backend(&mut sent, ends_of(true), Some(TAKEN), MTU).unwrap();
     assert_eq!(read(&sent).0.sequence_number, 42 + 28);
 }
 
@@ -291,7 +301,7 @@ const TAKEN: Stream = Stream {
 fn numbers_wrap_as_often_as_they_like_once_the_header_is_taken() {
     for number in [42, 1 << 31, u32::MAX, 41, 0] {
         let mut sent = frame(true, &segment(number), b"data");
-        to_backend(&mut sent, Some(TAKEN), &header_of(true), MTU).unwrap();
+        to_backend(&mut sent, ends_of(true), Some(TAKEN), MTU).unwrap();
         let (tcp, payload) = read(&sent);
         assert_eq!(
             (tcp.sequence_number, payload),
@@ -384,7 +394,7 @@ fn a_syn_goes_on_without_data_and_without_the_option_for_it() {
     let fast = ip4().tcp_header(tcp);
     fast.write(&mut bytes, b"odd data!").unwrap();
     let mut sent = MemoryFrame::copied(&Arc::new(Pool::new(1)), &bytes).unwrap();
-    to_backend(&mut sent, Some(TAKEN), &header_of(true), MTU).unwrap();
+    to_backend(&mut sent, ends_of(true), Some(TAKEN), MTU).unwrap();
     let (tcp, payload) = read(&sent);
     assert_eq!((tcp.sequence_number, payload), (41, Vec::new()));
     let mut left = tcp.options_iterator().map(Result::unwrap);
@@ -392,7 +402,7 @@ fn a_syn_goes_on_without_data_and_without_the_option_for_it() {
     // One that has neither stays as it is.
     let mut sent = plain;
     let before = sent.bytes().to_vec();
-    to_backend(&mut sent, None, &header_of(true), MTU).unwrap();
+    to_backend(&mut sent, ends_of(true), None, MTU).unwrap();
     assert_eq!(sent.bytes(), before);
 }
 
@@ -401,7 +411,7 @@ fn what_cannot_grow_is_refused() {
     let connection = Connection::new(true, 41, Vec::new());
     let refused = |mut sent: MemoryFrame, mtu| {
         let before = sent.bytes().to_vec();
-        let done = to_backend(&mut sent, connection.stream, &connection.header, mtu);
+        let done = to_backend(&mut sent, ends_of(true), connection.stream, mtu);
         assert_eq!(sent.bytes(), before);
         done.unwrap_err()
     };
@@ -411,5 +421,5 @@ fn what_cannot_grow_is_refused() {
     let mut part = whole();
     // More fragments.
     part.bytes_mut()[20] = 0x20;
-    assert_eq!(refused(part, MTU), Unfit::NoPlace);
+    assert_eq!(refused(part, MTU), NO_PLACE);
 }

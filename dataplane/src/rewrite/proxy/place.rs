@@ -1,7 +1,7 @@
 //! Where a segment is, before or after the header: arithmetic of sequence numbers (RFC 9293, section
 //! 3.4).
 
-use crate::wire::tcp;
+use crate::{sessions, wire::tcp};
 
 /// The numbers of one connection, once the backend has taken it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(crate) struct Stream {
     /// How long the header is.
     pub(super) len: u16,
     /// Whether the backend has acknowledged it.
-    pub(crate) taken: bool,
+    pub(super) taken: bool,
 }
 
 /// Where a client's segment is.
@@ -28,7 +28,28 @@ pub(super) enum Place {
     Across,
 }
 
+/// In what a session keeps: the header is acknowledged.
+const TAKEN: u16 = 1 << 15;
+
 impl Stream {
+    /// What a session has kept, if anything.
+    pub(crate) fn of(kept: sessions::Stream) -> Option<Self> {
+        let sessions::Stream { start, shift } = kept;
+        (shift != 0).then_some(Self {
+            start,
+            len: shift & !TAKEN,
+            taken: shift & TAKEN != 0,
+        })
+    }
+
+    /// As a session keeps it.
+    pub(crate) fn kept(self) -> sessions::Stream {
+        sessions::Stream {
+            start: self.start,
+            shift: self.len | if self.taken { TAKEN } else { 0 },
+        }
+    }
+
     /// After a SYN-ACK that acknowledges the client's SYN by this number; the one before, where it comes
     /// again.
     pub(super) fn begun(start: u32, len: u16, before: Option<Self>) -> Self {

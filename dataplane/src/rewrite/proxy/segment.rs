@@ -50,6 +50,7 @@ impl Segment {
                 protocol,
                 from,
                 is_later,
+                ..
             } = above6(packet)?;
             let end = usize::from(Ipv6::LEN) + usize::from(ip.payload_len.get());
             let is_plain = from == usize::from(Ipv6::LEN);
@@ -84,6 +85,7 @@ impl Segment {
     /// Takes from a SYN what would be the first bytes, and the option that goes with them: the client
     /// sends them again once it is answered (RFC 7413, section 4.2.2).
     pub(super) fn strip_syn(&self, packet: &mut [u8]) -> Option<()> {
+        let len = self.payload_len()?;
         let (_, options) = self.header(packet)?;
         if find(options, FAST_OPEN).is_some() {
             self.change_all(packet, |_, options| {
@@ -92,7 +94,7 @@ impl Segment {
                 }
             })?;
         }
-        match self.payload_len()? {
+        match len {
             0 => Some(()),
             len => self.cut(packet, len),
         }

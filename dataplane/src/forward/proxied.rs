@@ -1,0 +1,54 @@
+//! Services with the PROXY protocol: before a packet is translated, its numbers are moved for the header
+//! that their connection begins with. Sessions keep how the stream stands.
+
+use crate::{
+    fate::Fate,
+    port::Frame,
+    rewrite::{Stream, Unfit, header_len, to_backend, to_client},
+    sessions::{SessionId, Sessions},
+    tables::Translation,
+    wire::{ipv4::Ipv4, ipv6::Ipv6},
+};
+use std::net::SocketAddr;
+
+/// What an IPv6 header is longer than one of IPv4.
+const GROWTH: u16 = Ipv6::LEN - Ipv4::LEN;
+
+/// Prepares a client's packet for a link to its backend of this MTU.
+pub(super) fn introduce<F: Frame>(
+    frame: &mut F,
+    id: SessionId,
+    translation: &Translation,
+    mtu: u16,
+    sessions: &Sessions,
+) -> Result<(), Unfit> {
+    let session = sessions.get(id).ok_or(Unfit::Dropped(Fate::NoSession))?;
+    let client = session.client();
+    let service = SocketAddr::new(translation.vip.ip(), session.vip_port());
+    let longest = match (client.is_ipv4(), translation.backend.is_ipv4()) {
+        (true, false) => mtu.saturating_sub(GROWTH),
+        (false, true) => mtu.saturating_add(GROWTH),
+        (true, true) | (false, false) => mtu,
+    };
+    to_backend(
+        frame,
+        (client, service),
+        Stream::of(session.stream),
+        longest,
+    )
+}
+
+/// Prepares a backend's packet for its client.
+pub(super) fn answer<F: Frame>(frame: &mut F, id: SessionId, sessions: &mut Sessions) {
+    let Some(session) = sessions.get_mut(id) else {
+        return;
+    };
+    let before = Stream::of(session.stream);
+    let mut stream = before;
+    to_client(frame, &mut stream, header_len(session.client()));
+    if stream != before
+        && let Some(stream) = stream
+    {
+        session.stream = stream.kept();
+    }
+}
