@@ -292,7 +292,14 @@ fn between_families_as_much_fits_as_the_other_headers_leave() {
         let longer = connection.flow.segment(&vec![7; segment + 1], |tcp| {
             (tcp.ack, tcp.sequence_number) = (true, SYN + 1);
         });
-        assert_eq!(connection.world.send(&longer)[0].port, OUTSIDE_PORT);
+        let left = connection.world.send(&longer);
+        assert_eq!(left[0].port, OUTSIDE_PORT);
+        let quote = if connection.flow.client.is_ipv4() {
+            42
+        } else {
+            62
+        };
+        assert_eq!(left[0].frame[quote..quote + 64], longer[14..78]);
     }
 }
 
