@@ -181,6 +181,9 @@ pub struct Service {
     pub tunnel: Tunnel,
     /// Behind what clients are put, where [`Self::forward`] is `fullnat`.
     pub fullnat: Fullnat,
+    /// Whether connections to backends begin with a PROXY header, where [`Self::forward`] is `fullnat`
+    /// and [`Self::protocol`] TCP. Default false.
+    pub proxy_protocol: bool,
     /// How long a silent flow is remembered, 1 s to 2 h. Default 5 min.
     pub flow_timeout: Duration,
     /// How long a backend that comes up takes to get its whole weight, 1 s to 1 h; none: at once.

@@ -115,6 +115,7 @@ fn service_spec(service: &Service, affinity: bool) -> ServiceSpec {
         prefix_length: settings.prefix_length,
         port: settings.port,
         scheduler: scheduler(settings.scheduler),
+        proxy_protocol: settings.proxy_protocol,
         forward: forward(settings.forward, &settings.tunnel),
         flow_timeout_s: u32::try_from(settings.flow_timeout.as_secs())
             .unwrap_or(limits::FLOW_TIMEOUT_S)

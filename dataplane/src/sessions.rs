@@ -30,6 +30,8 @@ pub(crate) struct Sessions {
     turn: usize,
     open: u64,
     ports: u64,
+    /// How many have a stream: where none has, nobody looks for it.
+    streams: u64,
 }
 
 impl Sessions {
@@ -44,6 +46,7 @@ impl Sessions {
             turn: place,
             open: 0,
             ports: 0,
+            streams: 0,
         }
     }
 
@@ -95,10 +98,27 @@ impl Sessions {
 
     /// Ends a session, if it is not over yet.
     pub(crate) fn close(&mut self, id: SessionId) {
+        self.set_stream(id, Stream::default());
         let slab = self.slabs[id.local().index()].as_mut();
         if slab.is_some_and(|it| it.close(id)) {
             self.open -= 1;
         }
+    }
+
+    /// Whether any session has a stream.
+    #[inline]
+    pub(crate) fn have_streams(&self) -> bool {
+        self.streams > 0
+    }
+
+    /// Keeps how the stream of a session stands.
+    pub(crate) fn set_stream(&mut self, id: SessionId, stream: Stream) {
+        let Some(session) = self.get_mut(id) else {
+            return;
+        };
+        let had = std::mem::replace(&mut session.stream, stream) != Stream::default();
+        let has = stream != Stream::default();
+        self.streams = self.streams + u64::from(has) - u64::from(had);
     }
 
     /// Asks for the memory of a session ahead of its use.
@@ -129,5 +149,46 @@ impl Sessions {
     pub(crate) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.get(id)?;
         self.slabs[id.local().index()].as_mut()?.at_mut(id.port())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        flow_table::Tick,
+        key::Protocol,
+        tables::id::{BackendId, LocalId},
+    };
+
+    #[test]
+    fn streams_are_looked_for_while_there_are_any() {
+        let mut sessions = Sessions::new(0, 1);
+        sessions.adopt(LocalId(0), Slab::new((2000, 2003), 0, 1));
+        let ends = Ends {
+            protocol: Protocol::Tcp,
+            client: "192.0.2.1:4000".parse().unwrap(),
+            vip_port: 80,
+            backend: BackendId(1),
+            now: Tick(0),
+        };
+        let [one, other] = [(); 2].map(|()| {
+            let opened = sessions.open(&[LocalId(0)], &ends, |_| |_| true);
+            opened.unwrap()
+        });
+        let stream = Stream {
+            start: 7,
+            shift: 28,
+        };
+        assert!(!sessions.have_streams());
+        for id in [one, other, one] {
+            sessions.set_stream(id, stream);
+        }
+        assert_eq!(sessions.get(one).unwrap().stream, stream);
+        sessions.set_stream(one, Stream::default());
+        assert!(sessions.have_streams());
+        sessions.close(other);
+        sessions.close(other);
+        assert!(!sessions.have_streams());
     }
 }

@@ -248,6 +248,7 @@ fn service(old: &Service, new: &Service) -> Vec<FieldChange> {
         protocol => "protocol",
         scheduler => "scheduler",
         forward => "forward",
+        proxy_protocol => "proxy_protocol",
         flow_timeout => "flow_timeout",
         slow_start => "slow_start",
         allow => "allow",
@@ -330,7 +331,7 @@ mod tests {
 
     const OLD: &str = r#"
         workers.cores = [1]
-        port = [{ device = "0000:03:00.0", addresses = ["10.9.0.2/24"] }]
+        port = [{ device = "0000:03:00.0", addresses = ["10.9.0.2/24"], gateway = "10.9.0.1" }]
         [[service]]
         name = "shop"
         address = "10.9.0.100"
@@ -407,6 +408,14 @@ mod tests {
                 "service shop port: 80 -> 81\nservice shop \
               forward: dsr -> gue\nservice shop backend shop-1 port: 80 -> 81\nservice shop backend \
               shop-2 port: 80 -> 81\n",
+            ),
+            (
+                "port = 80",
+                "port = 80\nforward = \"fullnat\"\nproxy_protocol = true\n\
+                 fullnat.pool = [\"10.9.0.200\"]",
+                "service shop forward: dsr -> fullnat\n\
+                 service shop proxy_protocol: false -> true\n\
+                 service shop fullnat.pool: [] -> [10.9.0.200/32]\n",
             ),
             (
                 "port = 80",

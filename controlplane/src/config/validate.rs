@@ -15,6 +15,7 @@ mod clients;
 mod fullnat;
 mod host;
 mod nat;
+mod proxy;
 mod service;
 mod tunnel;
 

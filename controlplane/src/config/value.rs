@@ -185,6 +185,13 @@ pub(super) fn word<W: Word>(value: &DeValue<'_>) -> Result<W, Misfit> {
     Err(Misfit::new(format!("cannot be {text:?}")).help(help))
 }
 
+/// `true` or `false`.
+pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Misfit> {
+    value
+        .as_bool()
+        .ok_or_else(|| Misfit::kind("true or false", value))
+}
+
 /// An integer of `range`; `why` says what limits it.
 pub(super) fn integer<T>(
     range: RangeInclusive<T>,

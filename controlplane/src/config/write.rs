@@ -197,6 +197,7 @@ impl Writer {
             forward,
             tunnel,
             fullnat,
+            proxy_protocol,
             flow_timeout,
             slow_start,
             allow,
@@ -215,6 +216,9 @@ impl Writer {
         self.key("protocol", text(protocol));
         self.key("scheduler", text(scheduler));
         self.key("forward", text(forward));
+        if *proxy_protocol {
+            self.key("proxy_protocol", true);
+        }
         self.key("flow_timeout", time(*flow_timeout));
         self.optional("slow_start", slow_start.map(time));
         for (key, list) in [("allow", allow), ("deny", deny)] {

@@ -36,6 +36,7 @@ fn example_service() -> Service {
             source_v6: None,
             mss_clamp: None,
         },
+        proxy_protocol: false,
         fullnat: Fullnat {
             pool: Vec::new(),
             ports: (1024, 65_535),

@@ -104,6 +104,17 @@ fn a_pool_survives() {
 }
 
 #[test]
+fn the_proxy_protocol_survives() {
+    for value in ["true", "false"] {
+        let keys = format!(
+            "forward = \"fullnat\"\nfullnat.pool = [\"10.9.0.200\"]\nproxy_protocol = {value}"
+        );
+        survives(&EXAMPLE.replacen("forward = \"dsr\"", &keys, 1));
+    }
+    survives(&EXAMPLE.replacen("forward", "proxy_protocol = false\nforward", 1));
+}
+
+#[test]
 fn tunnels_and_the_audit_log_survive() {
     for (forward, keys) in [
         ("gue", "port = 6081\nvariant = 0\nmss_clamp = 1300"),

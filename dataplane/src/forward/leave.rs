@@ -223,14 +223,14 @@ fn prepare_both<F: Frame>(
         return Sent::Unresolved;
     };
     let mtu = mtu(hop.port, view.tables);
-    if translation.proxied {
+    if translation.proxied || sessions.have_streams() {
         match leg {
             Leg::There(id) => {
                 if let Err(unfit) = proxied::introduce(frame, id, translation, mtu, sessions) {
                     return sent(Err(unfit), hop.port);
                 }
             }
-            Leg::Back(id) => proxied::answer(frame, id, sessions),
+            Leg::Back(id) => proxied::answer(frame, id, translation, sessions),
         }
     }
     let link = link(destination, came_by, hop.port, view.tables);

@@ -1,5 +1,6 @@
 //! Services with the PROXY protocol: before a packet is translated, its numbers are moved for the header
-//! that their connection begins with. Sessions keep how the stream stands.
+//! that their connection begins with. Sessions keep how the stream stands, so that a connection goes on
+//! as it began when the service changes.
 
 use crate::{
     fate::Fate,
@@ -23,6 +24,10 @@ pub(super) fn introduce<F: Frame>(
     sessions: &Sessions,
 ) -> Result<(), Unfit> {
     let session = sessions.get(id).ok_or(Unfit::Dropped(Fate::NoSession))?;
+    let stream = Stream::of(session.stream);
+    if stream.is_none() && !translation.proxied {
+        return Ok(());
+    }
     let client = session.client();
     let service = SocketAddr::new(translation.vip.ip(), session.vip_port());
     let longest = match (client.is_ipv4(), translation.backend.is_ipv4()) {
@@ -30,25 +35,23 @@ pub(super) fn introduce<F: Frame>(
         (false, true) => mtu.saturating_add(GROWTH),
         (true, true) | (false, false) => mtu,
     };
-    to_backend(
-        frame,
-        (client, service),
-        Stream::of(session.stream),
-        longest,
-    )
+    to_backend(frame, (client, service), stream, longest)
 }
 
 /// Prepares a backend's packet for its client.
-pub(super) fn answer<F: Frame>(frame: &mut F, id: SessionId, sessions: &mut Sessions) {
-    let Some(session) = sessions.get_mut(id) else {
+pub(super) fn answer<F: Frame>(
+    frame: &mut F,
+    id: SessionId,
+    translation: &Translation,
+    sessions: &mut Sessions,
+) {
+    let Some(session) = sessions.get(id) else {
         return;
     };
+    let len = translation.proxied.then(|| header_len(session.client()));
     let before = Stream::of(session.stream);
-    let mut stream = before;
-    to_client(frame, &mut stream, header_len(session.client()));
-    if stream != before
-        && let Some(stream) = stream
-    {
-        session.stream = stream.kept();
+    let after = to_client(frame, before, len);
+    if after != before {
+        sessions.set_stream(id, after.map(Stream::kept).unwrap_or_default());
     }
 }

@@ -102,40 +102,40 @@ fn insert<F: Frame>(
     grown.ok_or(Unfit::NoRoom)
 }
 
-/// Moves what a backend's segment acknowledges to its place in what the client has sent, where a header of
-/// `len` bytes is between, and notes what that says of the stream: a SYN-ACK begins it.
-pub(crate) fn to_client<F: Frame>(frame: &mut F, stream: &mut Option<Stream>, len: u16) {
+/// Moves what a backend's segment acknowledges to its place in what the client has sent, and returns how
+/// the stream stands then. A SYN-ACK begins it, with a header of `len` bytes if there is to be one.
+pub(crate) fn to_client<F: Frame>(
+    frame: &mut F,
+    stream: Option<Stream>,
+    len: Option<u16>,
+) -> Option<Stream> {
     let l3 = payload_offset(frame.bytes());
     let packet = frame.bytes_mut().get_mut(l3..).unwrap_or_default();
-    match (Segment::find(packet), *stream) {
-        (Some(segment), _) => {
-            if let Some(now) = move_segment(packet, segment, *stream, len) {
-                *stream = Some(now);
-            }
-        }
-        (None, Some(stream)) => {
-            // No error, or one that quotes too little: it goes on as it is.
-            let _ = error::move_back(packet, stream);
-        }
-        (None, None) => {}
+    if let Some(segment) = Segment::find(packet) {
+        return move_segment(packet, segment, stream, len);
     }
+    if let Some(stream) = stream {
+        // No error, or one that quotes too little: it goes on as it is.
+        let _ = error::move_back(packet, stream);
+    }
+    stream
 }
 
-/// The stream as it is now; `None` where the segment says nothing of it.
 fn move_segment(
     packet: &mut [u8],
     segment: Segment,
     stream: Option<Stream>,
-    len: u16,
+    len: Option<u16>,
 ) -> Option<Stream> {
     let (tcp, _) = segment.header(packet)?;
     let (flags, acknowledged) = (tcp.flags, tcp.acknowledgment.get());
     // A reset with the number 0 answers a SYN (RFC 9293, section 3.10.7.1).
     let refuses = flags & tcp::RST != 0 && tcp.sequence.get() == 0;
     if flags & tcp::ACK == 0 || refuses {
-        return None;
+        return stream;
     }
     if flags & tcp::SYN != 0 {
+        let len = len?;
         segment.lower_mss(packet, len);
         return Some(Stream::begun(acknowledged, len, stream));
     }

@@ -5,7 +5,7 @@ use crate::{
     frames::{Conversation, INSIDE, from_to},
     fullnat::{by_one_port, fullnat, mixed},
     nat::{answered, inside, read},
-    world::{Left, OUTSIDE_PORT, Size, USUAL, WEB4, WEB6, World, mac_at},
+    world::{INSIDE_PORT, Left, OUTSIDE_PORT, Size, USUAL, WEB4, WEB6, World, mac_at},
 };
 use etherparse::{PacketBuilder, PacketHeaders, TcpHeader, TcpOptionElement, TransportHeader};
 use std::net::{IpAddr, SocketAddr};
@@ -77,6 +77,14 @@ struct Connection {
     there: Conversation,
 }
 
+/// What leaves when a worker gets a frame, which may be for another.
+fn passed(world: &mut World, worker: usize, port: usize, frame: &[u8]) -> Vec<Left> {
+    world.put(worker, port, frame);
+    world.pass(1);
+    let left = world.step_all();
+    [left, world.step_all()].concat()
+}
+
 impl Connection {
     /// After the SYN.
     fn open(spec: TablesSpec, size: Size, client: &str, vip: &str) -> Self {
@@ -87,7 +95,7 @@ impl Connection {
             between,
             tcp,
             payload,
-        } = seen(&world.send(&syn));
+        } = seen(&passed(&mut world, 0, OUTSIDE_PORT, &syn));
         assert_eq!(
             (tcp.syn, tcp.sequence_number, payload.len()),
             (true, SYN, 0)
@@ -104,7 +112,7 @@ impl Connection {
         let frame = self.flow.segment(payload, |tcp| {
             (tcp.ack, tcp.sequence_number) = (true, SYN + 1 + place);
         });
-        let seen = seen(&self.world.send(&frame));
+        let seen = seen(&passed(&mut self.world, 0, OUTSIDE_PORT, &frame));
         assert_eq!(seen.between.client, self.there.client);
         assert_eq!(seen.between.service, self.there.service);
         (seen.tcp.sequence_number - SYN - 1, seen.payload)
@@ -122,9 +130,7 @@ impl Connection {
             change(tcp);
         });
         let frame = inside(&frame, self.there.service.ip());
-        let mut left = answered(&mut self.world, worker, &frame);
-        left.extend(self.world.step_all());
-        let seen = seen(&left);
+        let seen = seen(&passed(&mut self.world, worker, INSIDE_PORT, &frame));
         assert_eq!(seen.between.client, self.flow.service);
         assert_eq!(seen.between.service, self.flow.client);
         seen.tcp
@@ -331,6 +337,30 @@ fn r8_an_error_quotes_what_the_client_has_sent() {
         // Ports and number of the quoted segment.
         assert_eq!(told[62..70], frame[34..42]);
     }
+}
+
+/// Connections go on as they began.
+#[test]
+fn a_change_of_the_service_is_for_new_connections() {
+    let mut connection = Connection::open(fullnat(), USUAL, CLIENT, WEB4);
+    connection.syn_acks(0);
+    connection.sends(0, b"GET /");
+    connection.acknowledges(0, 28 + 5, |_| {});
+    let turn = |connection: &mut Connection, on| {
+        let services = connection.world.spec.services.iter_mut();
+        services.for_each(|it| it.proxy_protocol = on);
+        connection.world.publish_tables();
+    };
+    turn(&mut connection, false);
+    assert_eq!(connection.sends(5, b"more"), (5 + 28, b"more".to_vec()));
+    let answer = connection.acknowledges(0, 28 + 9, |_| {});
+    assert_eq!(answer.acknowledgment_number, SYN + 1 + 9);
+    // Another connection of the same flow.
+    let answer = connection.acknowledges(0, 0, |tcp| tcp.syn = true);
+    assert_eq!(answer.acknowledgment_number, SYN + 1);
+    assert_eq!(connection.sends(0, b"GET /"), (0, b"GET /".to_vec()));
+    turn(&mut connection, true);
+    assert_eq!(connection.sends(5, b"more"), (5, b"more".to_vec()));
 }
 
 #[test]

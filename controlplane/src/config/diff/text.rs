@@ -24,7 +24,9 @@ macro_rules! displayed {
     )+};
 }
 
-displayed!(u8, u16, u32, String, IpAddr, Protocol, Scheduler, Forward);
+displayed!(
+    bool, u8, u16, u32, String, IpAddr, Protocol, Scheduler, Forward
+);
 displayed!(Refresh, OnConflict, OnBackendDown, Prefix);
 
 impl Text for PathBuf {

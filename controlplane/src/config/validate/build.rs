@@ -105,6 +105,7 @@ fn service(service: schema::Service) -> Option<Service> {
         forward: value(service.forward)?,
         tunnel: tunnel(service.tunnel?)?,
         fullnat: fullnat(service.fullnat?)?,
+        proxy_protocol: value(service.proxy_protocol)?,
         flow_timeout: value(service.flow_timeout)?,
         slow_start: value(service.slow_start),
         allow: plain(service.allow?),
