@@ -26,6 +26,7 @@ mod operator;
 mod owner;
 mod paths;
 mod process;
+mod proxied;
 mod python;
 mod refusals;
 mod reload;

@@ -7,6 +7,7 @@ pub mod flow;
 pub mod frames;
 pub mod namespace;
 pub mod network;
+pub mod nginx;
 pub mod programs;
 pub mod server;
 pub mod setup;

@@ -24,6 +24,7 @@ pub struct Setup {
     forward: &'static str,
     tunnel: String,
     fullnat: String,
+    proxied: bool,
     backends: Option<Family>,
     gateway: Option<Family>,
     mtu: Option<u16>,
@@ -46,6 +47,7 @@ impl Setup {
             forward: "dsr",
             tunnel: String::new(),
             fullnat: String::new(),
+            proxied: false,
             backends: None,
             gateway: None,
             mtu: None,
@@ -121,6 +123,14 @@ impl Setup {
         Self {
             fullnat: pool.to_owned(),
             ..self.forward("fullnat")
+        }
+    }
+
+    /// TCP connections begin with a PROXY header.
+    pub fn proxied(self) -> Self {
+        Self {
+            proxied: true,
+            ..self
         }
     }
 
@@ -235,6 +245,16 @@ audit = "{directory}/audit.log"
         matches!(self.forward, "nat" | "fullnat")
     }
 
+    fn service_lines(&self, vip: &Vip) -> String {
+        let is_proxied = self.proxied && vip.protocol == Protocol::Tcp;
+        let proxied = if is_proxied {
+            "proxy_protocol = true\n"
+        } else {
+            ""
+        };
+        format!("{proxied}{}", self.service)
+    }
+
     fn fullnat_table(&self) -> String {
         if self.fullnat.is_empty() {
             String::new()
@@ -291,7 +311,7 @@ forward = "{}"
             vip.protocol_name(),
             self.scheduler,
             self.forward,
-            self.service,
+            self.service_lines(vip),
             self.tunnel_table(),
             self.fullnat_table(),
             self.affinity,
