@@ -188,7 +188,7 @@ fn nor_does_nat() {
     assert!(counts["returned"] > 10_000, "{counts:?}");
 }
 
-/// With answers, between families too, and with packets that begin nothing.
+/// With answers, between families too, with PROXY headers and with packets that begin nothing.
 #[test]
 fn nor_does_full_nat() {
     let mut spec = usual();
@@ -197,6 +197,7 @@ fn nor_does_full_nat() {
         .to_vec();
     for service in &mut spec.services {
         service.forward = Forward::Fullnat;
+        service.proxy_protocol = true;
         spec.pools.push(PoolSpec {
             service: service.id,
             addresses: pool.clone(),
@@ -212,7 +213,13 @@ fn nor_does_full_nat() {
     spec.ports[OUTSIDE_PORT].addresses.extend(inside);
     // Some of the ports are those of sessions by the first one, most of the time.
     let mut others: Vec<_> = (0..16)
-        .map(|it| from_to("10.0.0.1:80", &format!("10.0.0.200:{}", 1024 + it * 300)).ack())
+        .map(|it| {
+            let answer = from_to("10.0.0.1:80", &format!("10.0.0.200:{}", 1024 + it * 300));
+            // Every other one begins a stream, at the number of the client's packets.
+            answer.tcp(|tcp| {
+                (tcp.syn, tcp.ack, tcp.acknowledgment_number) = (it % 2 == 1, true, 1);
+            })
+        })
         .collect();
     others.push(from_to("198.51.100.7:60000", WEB4).fin());
     let world = ten_thousand_bursts(spec, &others);
