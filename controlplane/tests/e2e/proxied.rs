@@ -2,12 +2,15 @@
 
 use std::{
     fs,
-    net::TcpStream,
+    io::{self, Write as _},
+    net::{TcpListener, TcpStream},
     process::{Child, Stdio},
+    thread,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tether_client::proxy;
 
 use crate::testbed::{
     self, Testbed,
@@ -94,6 +97,41 @@ fn nginx_over_ipv4_knows_clients_of_both_families() {
 #[test]
 fn nginx_over_ipv6_knows_clients_of_both_families() {
     nginx_knows_its_clients(proxied().backends_of(Family::V6));
+}
+
+/// Takes one connection, says to whom before it hears a word, and echoes.
+fn greet_and_echo(listener: &TcpListener) -> io::Result<u64> {
+    let (stream, _) = listener.accept()?;
+    let connection = proxy::accept(&stream, proxy::PATIENCE).map_err(io::Error::other)?;
+    let (client, service) = (connection.client(), connection.destination());
+    writeln!(&stream, "{client} {service}")?;
+    io::copy(&mut &stream, &mut &stream)
+}
+
+/// The header comes with the acknowledgment that completes the handshake; and what the server sends
+/// is acknowledged by a client that has nothing to say.
+#[test]
+fn a_server_that_speaks_first_knows_its_client() {
+    testbed::run(proxied().servers(1), |bed| {
+        bed.servers[0].kill();
+        let host = bed.servers[0].host;
+        let any = ("::", SHOP.port_at_servers());
+        let listener = host.inside(|| TcpListener::bind(any).unwrap());
+        for vip in [SHOP, SHOP6] {
+            let listener = listener.try_clone().unwrap();
+            let served = thread::spawn(move || greet_and_echo(&listener));
+            let client = bed.client(vip.family().far_clients()[0]);
+            let mut connection = client.connect(vip);
+            let ends = format!("{} {}", connection.local(), vip.address);
+            assert_eq!(connection.server, ends);
+            let noise: Vec<u8> = (0..=250).cycle().take(FILE).collect();
+            connection.echo(&noise);
+            drop(connection);
+            // The client aborts: the server hears of it, by a reset at the right place.
+            let end = served.join().unwrap().unwrap_err();
+            assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+        }
+    });
 }
 
 /// The example shop on a server's host; killed when dropped.
