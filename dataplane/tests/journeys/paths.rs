@@ -312,16 +312,23 @@ fn sources_of_a_prefix_are_the_tunnels_own() {
 /// A quote that ends within a header, or of nothing at all, is no quote.
 #[test]
 fn short_quotes_do_no_harm() {
-    let mut world = World::of(one_backend(through(GUE)), USUAL);
-    let packet = sent(&mut world, WEB4, 1468);
-    for quoted in 0..28 {
-        let error = error4((3, 4), 1400, &packet, quoted);
-        let fate = fate_of(&mut world, INSIDE_PORT, &error);
-        let expected = match quoted {
-            ..20 => "icmp_malformed",
-            // The port is not there to be compared.
-            _ => "path_mtu",
-        };
-        assert_eq!(fate, expected, "{quoted}");
+    for (vip, len, head) in [(WEB4, 1468, 20), (WEB6, 1448, 40)] {
+        let mut world = World::of(one_backend(through(GUE)), USUAL);
+        let packet = sent(&mut world, vip, len);
+        for quoted in 0..head + 8 {
+            let error = if head == 20 {
+                error4((3, 4), 1400, &packet, quoted)
+            } else {
+                error6(2, 1400, &packet, quoted)
+            };
+            let fate = fate_of(&mut world, INSIDE_PORT, &error);
+            let expected = if quoted < head {
+                "icmp_malformed"
+            } else {
+                // The port may not be there to be compared.
+                "path_mtu"
+            };
+            assert_eq!(fate, expected, "{quoted}");
+        }
     }
 }
