@@ -17,7 +17,7 @@ mod state;
 pub(crate) use line::{Line, Line4, Line6};
 pub(crate) use state::{Flow, Placement, Settled, TcpEvent, Tick};
 
-use crate::{hash::HashKeys, simd::prefetch, tables::affinity::CellId};
+use crate::{hash::HashKeys, sessions::SessionId, simd::prefetch, tables::affinity::CellId};
 
 /// Places in a line.
 pub(crate) const WAYS: usize = 4;
@@ -50,6 +50,8 @@ pub(crate) struct Gone {
     pub(crate) flow: Flow,
     /// The affinity that placed it, where one did.
     pub(crate) cell: Option<CellId>,
+    /// Its session of full NAT, where it has one.
+    pub(crate) session: Option<SessionId>,
     /// Whether it had to go before its time.
     pub(crate) evicted: bool,
 }
@@ -59,6 +61,10 @@ pub(crate) struct Gone {
 pub(crate) struct FlowTable<L: Line> {
     lines: Box<[L]>,
     cells: Box<[[CellId; WAYS]]>,
+    /// Sessions of full NAT by their bits, 0 of a flow without. Memory that nobody touches, hence does
+    /// not get, where none is attached.
+    sessions: Box<[[u32; WAYS]]>,
+    attached: usize,
     keys: HashKeys,
     flows: usize,
     /// How many flows are not in their first two lines: where none is, nobody looks there.
@@ -73,6 +79,8 @@ impl<L: Line> FlowTable<L> {
         Self {
             lines: (0..lines).map(|_| L::default()).collect(),
             cells: vec![[CellId::default(); WAYS]; lines].into_boxed_slice(),
+            sessions: vec![[0; WAYS]; lines].into_boxed_slice(),
+            attached: 0,
             keys: HashKeys::random(),
             flows: 0,
             elsewhere: 0,
@@ -177,6 +185,29 @@ impl<L: Line> FlowTable<L> {
         self.cells[place.line as usize][usize::from(place.way)]
     }
 
+    /// The session of the flow at a place, if it has one.
+    #[inline]
+    pub(crate) fn session(&self, place: Place) -> Option<SessionId> {
+        if self.attached == 0 {
+            return None;
+        }
+        SessionId::from_bits(self.sessions[place.line as usize][usize::from(place.way)])
+    }
+
+    /// Asks for the memory of [`Self::session`] ahead of its use.
+    #[inline]
+    pub(crate) fn prefetch_session(&self, place: Place) {
+        prefetch(&raw const self.sessions[place.line as usize]);
+    }
+
+    /// Gives the flow at a place a session, or takes it away.
+    pub(crate) fn attach(&mut self, place: Place, session: Option<SessionId>) {
+        let known = &mut self.sessions[place.line as usize][usize::from(place.way)];
+        self.attached -= usize::from(*known != 0);
+        *known = SessionId::bits(session);
+        self.attached += usize::from(*known != 0);
+    }
+
     /// Remembers a flow that is not in the table. `expired` says what has timed out.
     pub(crate) fn insert(
         &mut self,
@@ -184,7 +215,7 @@ impl<L: Line> FlowTable<L> {
         key: &L::Key,
         flow: Flow,
         cell: Option<CellId>,
-        expired: impl Fn(Flow) -> bool,
+        expired: impl Fn(Flow, Option<SessionId>) -> bool,
     ) -> Inserted {
         let choices = self.choices(hash);
         let found = self
@@ -202,24 +233,30 @@ impl<L: Line> FlowTable<L> {
 
     /// Forgets the flow at a place.
     pub(crate) fn remove(&mut self, place: Place) -> Option<Gone> {
-        self.take_out(place, &|_| true)
+        self.take_out(place, &|_, _| true)
     }
 
-    /// Sweeps the next `lines` lines: forgets what has timed out and tells `each` of it.
-    pub(crate) fn expire(
+    /// Sweeps the next `lines` lines: forgets what has timed out and tells `each` of it. Both are given
+    /// what they share.
+    pub(crate) fn expire<C>(
         &mut self,
         lines: usize,
-        expired: impl Fn(Flow) -> bool,
-        mut each: impl FnMut(Gone),
+        shared: &mut C,
+        expired: impl Fn(&C, Flow, Option<SessionId>) -> bool,
+        mut each: impl FnMut(&mut C, Gone),
     ) {
         for _ in 0..lines.min(self.lines.len()) {
             let line = self.sweep;
             self.sweep = (line + 1) & (self.lines.len() - 1);
             for way in 0..WAYS {
                 let flow = self.lines[line].flow(way);
-                if !flow.is_free() && expired(flow) {
-                    let gone = self.take_out(place(line, way), &expired);
-                    gone.into_iter().for_each(&mut each);
+                let at = place(line, way);
+                let over = |flow, session| expired(shared, flow, session);
+                if !flow.is_free()
+                    && self.is_over(at, flow, &over)
+                    && let Some(gone) = self.take_out(at, &|_, _| true)
+                {
+                    each(shared, gone);
                 }
             }
         }
@@ -239,7 +276,22 @@ impl<L: Line> FlowTable<L> {
         })
     }
 
-    fn take_out(&mut self, place: Place, expired: &impl Fn(Flow) -> bool) -> Option<Gone> {
+    /// Whether the flow at a place has timed out; its session is looked for only where it may keep it.
+    fn is_over(
+        &self,
+        place: Place,
+        flow: Flow,
+        expired: &impl Fn(Flow, Option<SessionId>) -> bool,
+    ) -> bool {
+        let kept_by = |session| !expired(flow, Some(session));
+        expired(flow, None) && !self.session(place).is_some_and(kept_by)
+    }
+
+    fn take_out(
+        &mut self,
+        place: Place,
+        expired: &impl Fn(Flow, Option<SessionId>) -> bool,
+    ) -> Option<Gone> {
         let flow = self.get(place);
         if flow.is_free() {
             return None;
@@ -250,19 +302,28 @@ impl<L: Line> FlowTable<L> {
             self.elsewhere -= usize::from(is_elsewhere);
         }
         let cell = flow.placement().by_affinity().then(|| self.cell(place));
+        let session = self.session(place);
+        if session.is_some() {
+            self.attach(place, None);
+        }
         self.set(place, Flow::FREE);
         self.flows -= 1;
         Some(Gone {
             flow,
             cell,
-            evicted: !expired(flow),
+            session,
+            evicted: !expired(flow, session),
         })
     }
 
-    fn first(&self, choices: &[usize; CHOICES], wanted: impl Fn(Flow) -> bool) -> Option<Place> {
+    fn first(
+        &self,
+        choices: &[usize; CHOICES],
+        wanted: impl Fn(Place, Flow) -> bool,
+    ) -> Option<Place> {
         choices.iter().find_map(|line| {
-            let way = (0..WAYS).find(|way| wanted(self.lines[*line].flow(*way)))?;
-            Some(place(*line, way))
+            let wants = |way: &usize| wanted(place(*line, *way), self.lines[*line].flow(*way));
+            (0..WAYS).find(wants).map(|way| place(*line, way))
         })
     }
 
@@ -273,15 +334,19 @@ impl<L: Line> FlowTable<L> {
             (0..WAYS).find_map(|way| {
                 let hash = self.hash(&self.lines[*line].key(way)?);
                 let others = self.choices(hash);
-                Some((place(*line, way), hash, self.first(&others, Flow::is_free)?))
+                let to = self.first(&others, |_, flow| flow.is_free())?;
+                Some((place(*line, way), hash, to))
             })
         })?;
         let (key, cell) = (
             self.lines[from.line as usize].key(from.way.into())?,
             self.cell(from),
         );
-        let moved = self.take_out(from, &|_| true)?;
+        let moved = self.take_out(from, &|_, _| true)?;
         self.put(to, hash, &key, moved.flow, Some(cell));
+        if moved.session.is_some() {
+            self.attach(to, moved.session);
+        }
         Some(from)
     }
 
@@ -310,14 +375,17 @@ impl<L: Line> FlowTable<L> {
         &self,
         choices: &[usize; CHOICES],
         now: Tick,
-        expired: &impl Fn(Flow) -> bool,
+        expired: &impl Fn(Flow, Option<SessionId>) -> bool,
     ) -> Option<Place> {
         let mut oldest = [0; WAYS];
         for (choice, line) in (0..).zip(choices) {
             let flows = self.lines[*line].flows();
             if flows.map(|flow| flow.is_doubtful(now)).contains(&true) {
-                let usable = |flow: &Flow| flow.is_free() || expired(*flow);
-                if let Some(way) = flows.iter().position(usable) {
+                let usable = |way: &usize| {
+                    let flow = flows[*way];
+                    flow.is_free() || self.is_over(place(*line, *way), flow, expired)
+                };
+                if let Some(way) = (0..WAYS).find(usable) {
                     return Some(place(*line, way));
                 }
             }
@@ -389,7 +457,7 @@ mod tests {
 
     fn insert(table: &mut FlowTable<Line4>, key: &Key4, flow: Flow) -> Inserted {
         let hash = table.hash(key);
-        table.insert(hash, key, flow, None, |_| false)
+        table.insert(hash, key, flow, None, |_, _| false)
     }
 
     fn found(table: &FlowTable<Line4>, key: &Key4) -> Option<Flow> {
@@ -473,8 +541,9 @@ mod tests {
         let lines = table.lines();
         table.expire(
             lines,
-            |flow| Tick(10).since(flow.seen()) > 5,
-            |it| gone.push(it),
+            &mut (),
+            |(), flow, _| Tick(10).since(flow.seen()) > 5,
+            |(), it| gone.push(it),
         );
         assert_eq!(
             gone.iter()
@@ -529,7 +598,7 @@ mod tests {
                     }
                     Step::Sweep(lines, below) => {
                         let (mut gone, before) = (0, oracle.len());
-                        table.expire(lines, |flow| flow.backend().0 < below, |_| gone += 1);
+                        table.expire(lines, &mut (), |(), flow, _| flow.backend().0 < below, |(), _| gone += 1);
                         oracle.retain(|client, backend| {
                             *backend >= below || found(&table, &key(*client)).is_some()
                         });

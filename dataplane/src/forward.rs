@@ -17,12 +17,15 @@
 mod admit;
 mod follow;
 mod fragments;
+mod fullnat;
 mod leave;
 mod local;
 mod path;
 mod place;
+mod proxied;
 mod quoted;
 mod reply;
+mod tunneled;
 
 use crate::{
     clock::Millis,
@@ -59,6 +62,8 @@ pub(crate) enum Verdict {
     Early(u16),
     /// It waits for a MAC address or for its first fragment.
     Held,
+    /// Another worker has it, and counts it.
+    Handed,
     /// It is done with.
     Done(Fate),
 }
@@ -190,9 +195,18 @@ pub(crate) fn forward<P: Port>(
 ) {
     own.findings.refreshes.clear();
     parse_all(burst, port, view, own, lanes);
+    let has_locals = !view.tables.pools.is_empty();
+    if has_locals {
+        fullnat::replies(&mut lanes.v4.all, port, view, own);
+        fullnat::replies(&mut lanes.v6.all, port, view, own);
+    }
     probe.ended(Stage::Parse);
     forward_family(&mut lanes.v4, port, view, own, probe);
     forward_family(&mut lanes.v6, port, view, own, probe);
+    if has_locals {
+        fullnat::sessions(&lanes.v4.all, view, own);
+        fullnat::sessions(&lanes.v6.all, view, own);
+    }
     fragments::settle(burst, view, own, &lanes.firsts, &lanes.later);
     local::answer_all(burst, port, view, own, &lanes.local);
     probe.ended(Stage::Aside);

@@ -3,10 +3,13 @@
 mod clamp;
 mod direct;
 mod encapsulate;
+mod families;
 mod inner;
+mod proxy;
 mod translate;
 
 use crate::{
+    fate::Fate,
     port::Frame,
     tables::{
         Tables, Translation,
@@ -17,7 +20,9 @@ use crate::{
 };
 pub(crate) use direct::{Link, direct};
 use encapsulate::encapsulate;
-use translate::{Side, translate};
+pub(crate) use proxy::{Stream, header_len, to_backend, to_client};
+use std::net::SocketAddr;
+use translate::{Side, translate, translate_both};
 
 /// Why a frame cannot leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,8 @@ pub(crate) enum Unfit {
     TooBig(u16),
     /// Its time to live ends here.
     OutOfHops,
+    /// It is dropped for this.
+    Dropped(Fate),
 }
 
 /// What frames have in common that came by one port and go on by another with nothing but other
@@ -80,6 +87,8 @@ pub(crate) fn rewrite<F: Frame>(
             translate(frame, Side::Destination, to, mtu)?;
             direct(frame, &link(destination, came_by, backend.port, tables))
         }
+        // Its packets come with a session.
+        Way::Fullnat(_) => Err(Unfit::Dropped(Fate::NoSession)),
         Way::Tunnel(id) => encapsulate(frame, tables.tunnel(id), destination, &tables.entropy),
     }
 }
@@ -97,8 +106,19 @@ pub(crate) fn rewrite_answer<F: Frame>(
     direct(frame, &link(destination, came_by, port, tables))
 }
 
+/// Rewrites what goes through full NAT, either way: from where it shall come, and where it shall go.
+pub(crate) fn rewrite_both<F: Frame>(
+    frame: &mut F,
+    ends: (SocketAddr, SocketAddr),
+    link: &Link,
+    mtu: u16,
+) -> Result<(), Unfit> {
+    translate_both(frame, ends, mtu)?;
+    direct(frame, link)
+}
+
 #[inline]
-fn link(destination: Mac, came_by: PortId, leaves_by: PortId, tables: &Tables) -> Link {
+pub(crate) fn link(destination: Mac, came_by: PortId, leaves_by: PortId, tables: &Tables) -> Link {
     let out = &tables.stations.get(leaves_by).spec;
     Link {
         destination,
@@ -108,7 +128,7 @@ fn link(destination: Mac, came_by: PortId, leaves_by: PortId, tables: &Tables) -
     }
 }
 
-fn mtu(port: PortId, tables: &Tables) -> u16 {
+pub(crate) fn mtu(port: PortId, tables: &Tables) -> u16 {
     tables.stations.get(port).spec.mtu
 }
 
@@ -145,10 +165,11 @@ mod tests {
             gateways: Vec::new(),
             mtu: 1500,
             neighbours: Vec::new(),
+            spread: None,
         };
         let backend: IpAddr = backend.parse().unwrap();
         let own = own[usize::from(backend.is_ipv6())];
-        Tunnel::new(&spec, &port, own, backend, own).unwrap()
+        Tunnel::new(&spec, (PortId(0), &port), own, backend, own).unwrap()
     }
 
     proptest! {
@@ -172,7 +193,9 @@ mod tests {
                 match done {
                     Ok(()) => prop_assert!(frame.bytes().len() <= 14 + 1500),
                     Err(Unfit::TooBig(mtu)) => prop_assert_eq!(usize::from(mtu), 1514 - tunnel.header().len()),
-                    Err(Unfit::OutOfHops) => prop_assert!(false, "a tunnel counts no hops"),
+                    Err(Unfit::OutOfHops | Unfit::Dropped(_)) => {
+                        prop_assert!(false, "a tunnel counts no hops and has no sessions");
+                    }
                     Err(Unfit::NoRoom) => prop_assert!(bytes.len() < l3 + 40),
                 }
             }

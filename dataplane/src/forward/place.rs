@@ -4,6 +4,7 @@
 use super::{
     Entry, Lane, Verdict, View, admit,
     follow::{self, event_of},
+    fullnat,
     path::PathKey,
     reply,
 };
@@ -14,12 +15,13 @@ use crate::{
     flow_table::{Flow, Gone, Inserted, Place, Placement, TcpEvent, Tick},
     key::Protocol,
     port::BURST,
+    sessions::{SessionId, Sessions},
     tables::{
         Tables, Toward,
         affinity::{AffinityTable, CellId, Hit, Hits},
         backend::BackendState,
         id::{BackendId, PortId},
-        service::{OnBackendDown, Refresh, Service},
+        service::{Forward, OnBackendDown, Refresh, Service},
     },
     worker::Own,
 };
@@ -61,7 +63,7 @@ pub(crate) fn new_flows<F, K: PathKey>(
             .decide(new.index, verdict.map_or_else(Verdict::Done, Verdict::To));
     }
     for gone in burst.gone {
-        account_gone(gone, view.affinities, &own.counters);
+        account_gone(gone, view.affinities, &own.counters, &mut own.sessions);
     }
 }
 
@@ -92,7 +94,13 @@ fn classify_all<'a, F, K: PathKey>(
     let mut candidates = Candidates::new();
     for new in new {
         match classify(&new.key, &view.tables.services) {
-            Ok(service) => candidates.push((*new, service)),
+            Ok(service) => match owner_of_session(new, service, came_by, view, own) {
+                Some(owner) => {
+                    let verdict = Verdict::To(Toward::Worker(owner));
+                    own.findings.decide(new.index, verdict);
+                }
+                None => candidates.push((*new, service)),
+            },
             Err(Fate::NoService) => {
                 let answers = reply::answers(&new.key, came_by, view);
                 let verdict = answers.map_or_else(Verdict::Done, Verdict::To);
@@ -102,6 +110,20 @@ fn classify_all<'a, F, K: PathKey>(
         }
     }
     candidates
+}
+
+/// The other worker that has the session of a flow through full NAT, or is to open it.
+fn owner_of_session<F, K: PathKey>(
+    new: &Entry<K>,
+    service: &Service,
+    came_by: PortId,
+    view: View<'_>,
+    own: &Own<F>,
+) -> Option<u8> {
+    if service.spec.forward != Forward::Fullnat {
+        return None;
+    }
+    fullnat::other_owner(new.index, &new.key, came_by, view, own)
 }
 
 /// The affinity of each candidate; of a service whose switch is off, none.
@@ -256,17 +278,18 @@ fn remember<F, K: PathKey>(
     view: View<'_>,
     own: &mut Own<F>,
 ) -> Option<Gone> {
-    let counters = &own.counters;
     let event = event_of(new);
     if matches!(event, TcpEvent::Rst | TcpEvent::Fin) {
         return None;
     }
     let key = &new.key;
     let flow = Flow::opened(key.protocol(), choice.backend, choice.placement, view.tick);
-    let expired = |flow: Flow| is_expired(flow, view.tables, view.tick);
+    let sessions = &own.sessions;
+    let expired = |flow: Flow, session| is_expired(flow, session, sessions, view.tables, view.tick);
     let flows = K::flows(&mut own.flows);
     let inserted = flows.insert(new.hash, key, flow, choice.cell, expired);
     let remembered = inserted != Inserted::NoPlace;
+    let counters = &own.counters;
     let gone = match inserted {
         Inserted::InsteadOf(_, gone) => Some(gone),
         Inserted::Free(_) | Inserted::NoPlace => None,
@@ -297,20 +320,38 @@ fn remember<F, K: PathKey>(
     gone
 }
 
-/// Whether a flow has not been seen for longer than its state and service allow.
+/// Whether a flow has not been seen for longer than its state and service allow; nor, with full NAT,
+/// its backend heard.
 #[inline]
-pub(crate) fn is_expired(flow: Flow, tables: &Tables, now: Tick) -> bool {
+pub(crate) fn is_expired(
+    flow: Flow,
+    session: Option<SessionId>,
+    sessions: &Sessions,
+    tables: &Tables,
+    now: Tick,
+) -> bool {
     // Most need no look at their service.
-    !flow.is_fresh(now) && is_timed_out(flow, tables, now)
+    !flow.is_fresh(now) && has_timed_out(flow, session, sessions, tables, now)
 }
 
 /// The same of a flow that was not seen for a while.
-fn is_timed_out(flow: Flow, tables: &Tables, now: Tick) -> bool {
+fn has_timed_out(
+    flow: Flow,
+    session: Option<SessionId>,
+    sessions: &Sessions,
+    tables: &Tables,
+    now: Tick,
+) -> bool {
     let service = tables
         .backend(flow.backend())
         .and_then(|backend| tables.services.get(backend.service));
     let flow_timeout_s = service.map_or(REMOVED_S, |service| service.spec.flow_timeout_s);
-    now.since(flow.seen()) > flow.timeout_s(flow_timeout_s)
+    let timeout_s = flow.timeout_s(flow_timeout_s);
+    if now.since(flow.seen()) <= timeout_s {
+        return false;
+    }
+    let session = session.and_then(|id| sessions.get(id));
+    session.is_none_or(|session| now.since(session.heard()) > timeout_s)
 }
 
 /// Forgets a flow that cannot be followed any more and has another place to go.
@@ -318,13 +359,18 @@ fn forget<F, K: PathKey>(place: Place, view: View<'_>, own: &mut Own<F>) {
     if let Some(gone) = K::flows(&mut own.flows).remove(place) {
         let moved = !gone.flow.is_over();
         own.counters.flows_moved.add(u64::from(moved));
-        let_go(gone, view.affinities, &own.counters);
+        let_go(gone, view.affinities, &own.counters, &mut own.sessions);
     }
 }
 
 /// Counts a flow that timed out or had to go.
-pub(crate) fn account_gone(gone: Gone, affinities: &AffinityTable, counters: &Counters) {
-    let_go(gone, affinities, counters);
+pub(crate) fn account_gone(
+    gone: Gone,
+    affinities: &AffinityTable,
+    counters: &Counters,
+    sessions: &mut Sessions,
+) {
+    let_go(gone, affinities, counters, sessions);
     if gone.evicted {
         counters.flows_evicted.add(1);
     } else {
@@ -332,8 +378,11 @@ pub(crate) fn account_gone(gone: Gone, affinities: &AffinityTable, counters: &Co
     }
 }
 
-/// Takes a flow off the counts of those that live.
-fn let_go(gone: Gone, affinities: &AffinityTable, counters: &Counters) {
+/// Takes a flow off the counts of those that live, and ends its session.
+fn let_go(gone: Gone, affinities: &AffinityTable, counters: &Counters, sessions: &mut Sessions) {
+    if let Some(session) = gone.session {
+        sessions.close(session);
+    }
     counters.backend_flows(gone.flow.backend()).subtract(1);
     if let Some(cell) = gone.cell {
         affinities.cell(cell).flow_gone(cell.generation);

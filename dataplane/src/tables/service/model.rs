@@ -35,6 +35,7 @@ fn service(id: u16, (protocol, address, prefix_length, port): Address) -> Servic
             port,
             scheduler: Scheduler::Maglev,
             forward: Forward::Dsr,
+            proxy_protocol: false,
             flow_timeout_s: 1,
             affinity: true,
             refresh: Refresh::Packet,
