@@ -28,17 +28,19 @@ pub fn unsupported(config: &Config) -> Vec<String> {
     config.services.iter().flat_map(unsupported_by).collect()
 }
 
-/// Keys that are read but have no effect in this version: to warn of, nothing is done wrong.
+/// What can be run, and may not be what was meant, one sentence each.
 #[must_use]
-pub fn without_effect(config: &Config) -> Vec<String> {
+pub fn warnings(config: &Config) -> Vec<String> {
     let taps = config.ports.iter().filter(|port| port.kernel.is_some());
-    let taps = taps.map(|port| {
+    let twice = taps.filter(|port| port.device.starts_with("net_af_packet"));
+    let twice = twice.map(|port| {
         format!(
-            "port {}: `kernel` has no effect in this version: frames that are not for Tether are dropped",
+            "port {}: net_af_packet leaves every frame to the kernel too, which then gets it twice: see \
+             docs/kernel.md for how to drop it on the interface, or use net_af_xdp",
             port.device
         )
     });
-    taps.collect()
+    twice.collect()
 }
 
 fn unsupported_by(service: &config::Service) -> Vec<String> {
@@ -82,7 +84,11 @@ fn port_spec(port: &config::Port, view: &PortView) -> PortSpec {
             .collect(),
         gateways: v4.into_iter().chain(v6).collect(),
         mtu: port.mtu.unwrap_or(MTU),
-        neighbours: Vec::new(),
+        neighbours: port
+            .neighbours
+            .iter()
+            .map(|it| (it.address, it.mac))
+            .collect(),
     }
 }
 

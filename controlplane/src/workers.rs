@@ -12,9 +12,11 @@
 
 mod cores;
 mod nics;
+mod tap;
 
 pub use cores::Cores;
 pub use nics::Nics;
+pub use tap::TapError;
 
 use crate::{
     command::Command,
@@ -27,10 +29,12 @@ use std::{
     thread::{self, JoinHandle},
 };
 use tether_dataplane::{
+    TapSpec,
     clock::Clock,
     limits::HELD,
     plane::Seat,
     port::{BURST, dpdk::DpdkPort},
+    tables::id::PortId,
     worker::{Idle, Worker},
 };
 
@@ -67,6 +71,16 @@ pub enum WorkersError {
         /// Why not, and what to do.
         error: dpdk::Error,
     },
+    /// A port without the kernel's part of it.
+    #[error("port {device}: kernel = \"{interface}\": {error}")]
+    Tap {
+        /// Its name in the configuration.
+        device: String,
+        /// The interface that the kernel should have.
+        interface: String,
+        /// Why not, and what to do.
+        error: TapError,
+    },
     /// A worker has died.
     #[error(
         "the worker on core {core} has panicked, so tetherd stopped: \
@@ -92,6 +106,8 @@ pub struct Crew {
 struct Hand {
     core: u16,
     ports: Vec<DpdkPort>,
+    /// Its queue of every tap, with the port that the tap is beside.
+    taps: Vec<(PortId, DpdkPort, TapSpec)>,
 }
 
 /// Workers at work.
@@ -115,15 +131,24 @@ pub fn open(config: &Config, cores: &Cores) -> Result<(Nics, Crew), WorkersError
         .iter()
         .map(|core| Hand::new(*core))
         .collect();
-    let mut ports = Vec::new();
-    for (index, port) in config.ports.iter().enumerate() {
+    let (mut ports, mut taps) = (Vec::new(), Vec::new());
+    for (index, port) in (0..).zip(&config.ports) {
         let opened = open_port(&eal, index, port, &mut hands);
-        ports.push(opened.map_err(|error| WorkersError::Port {
+        let nic = opened.map_err(|error| WorkersError::Port {
             device: port.device.clone(),
             error,
-        })?);
+        })?;
+        if let Some(kernel) = &port.kernel {
+            let opened = tap::open(&eal, (index, port), kernel, &nic, &mut hands);
+            taps.push(opened.map_err(|error| WorkersError::Tap {
+                device: port.device.clone(),
+                interface: kernel.interface.clone(),
+                error,
+            })?);
+        }
+        ports.push(nic);
     }
-    let nics = Nics::new(ports, dpdk::cycles_per_second(&eal));
+    let nics = Nics::new(ports, taps, dpdk::cycles_per_second(&eal));
     let crew = Crew {
         eal,
         hands,
@@ -143,7 +168,7 @@ fn idle(idle: config::Idle) -> Idle {
 /// Opens a port and gives each worker its queue there.
 fn open_port(
     eal: &Eal,
-    index: usize,
+    index: u8,
     port: &config::Port,
     hands: &mut [Hand],
 ) -> Result<Port, dpdk::Error> {
@@ -227,6 +252,7 @@ impl Hand {
         Self {
             core,
             ports: Vec::new(),
+            taps: Vec::new(),
         }
     }
 
@@ -263,6 +289,9 @@ impl Crew {
                     Err(error) => drop(started.send(Err(error))),
                     Ok(lcore) => {
                         let mut worker = Worker::new(seat, hand.ports, flows);
+                        for (port, tap, spec) in hand.taps {
+                            worker = worker.with_tap(port, tap, spec);
+                        }
                         drop(started.send(Ok(())));
                         worker.run(&clock, idle);
                         // Buffers go back through the thread's cache, so before its lcore id.

@@ -4,8 +4,10 @@
 //! burst ─ parse ─ classify ─ flow known? ─yes─────────────────────────┬─ rewrite ─ transmit
 //!                     │            └─no── affinity? ─yes───────────────┤
 //!                not ours:                     └─no── schedule ────────┘
-//!                answer / drop
+//!                answer / kernel / drop
 //! ```
+//!
+//! Not ours on a port with a tap: to the kernel.
 //!
 //! Aside of it: later fragments go where their first one went, ICMP errors where the flow goes that
 //! they are about.
@@ -17,6 +19,7 @@
 mod admit;
 mod follow;
 mod fragments;
+mod kernel;
 mod leave;
 mod local;
 mod path;
@@ -45,6 +48,7 @@ use arrayvec::ArrayVec;
 use path::PathKey;
 
 pub(crate) use fragments::release as release_fragments;
+pub(crate) use kernel::pass_on;
 pub(crate) use leave::release_held;
 pub(crate) use place::{account_gone, is_expired};
 
@@ -59,6 +63,8 @@ pub(crate) enum Verdict {
     Early(u16),
     /// It waits for a MAC address or for its first fragment.
     Held,
+    /// It is for the kernel of this host.
+    Kernel,
     /// It is done with.
     Done(Fate),
 }
@@ -164,7 +170,7 @@ pub(crate) fn forward<P: Port>(
     probe.ended(Stage::Parse);
     forward_lane(&lanes.v4, port, view, own, probe);
     forward_lane(&lanes.v6, port, view, own, probe);
-    fragments::settle(burst, view, own, &lanes.firsts, &lanes.later);
+    fragments::settle(burst, port, view, own, &lanes.firsts, &lanes.later);
     local::answer_all(burst, port, view, own, &lanes.local);
     probe.ended(Stage::Aside);
     leave::send_all(burst, port, view, own, ports, probe);

@@ -42,8 +42,10 @@ mod schedule;
 mod simd;
 mod solicit;
 mod sync;
+mod taps;
 mod wire;
 
 pub use counters::CountersView;
 pub use rcu::Generation;
+pub use taps::TapSpec;
 pub use wire::ethernet::Mac;

@@ -8,7 +8,7 @@ use crate::{
     clock::{Clock, Millis},
     counters::Counters,
     flow_table::{FlowTable, Line4, Line6, Tick},
-    forward::{Findings, Lanes, View, forward},
+    forward::{Findings, Lanes, View, forward, pass_on},
     fragments::Fragments,
     held::Held,
     limits,
@@ -19,7 +19,8 @@ use crate::{
     rcu::{Published, Reader},
     simd::cycles,
     sync::Arc,
-    tables::{Tables, affinity::AffinityTable},
+    tables::{Tables, affinity::AffinityTable, id::PortId},
+    taps::{TapSpec, Taps},
 };
 use housekeeping::Housekeeping;
 use std::sync::atomic::Ordering;
@@ -56,6 +57,8 @@ pub(crate) struct Own<F> {
     pub(crate) findings: Findings,
     /// ICMP errors that it may send.
     pub(crate) errors: Allowance,
+    /// Of which ports the kernel has a part.
+    pub(crate) taps: Taps<F>,
     /// Frames to send, for each port.
     pub(crate) outgoing: Vec<Burst<F>>,
     /// A burst for a single frame.
@@ -76,6 +79,7 @@ pub struct Worker<P: Port> {
     reader: Reader,
     tables: Arc<Published<Arc<Tables>>>,
     affinities: Arc<AffinityTable>,
+    /// Its taps stand behind them.
     ports: Vec<P>,
     incoming: Burst<P::Frame>,
     lanes: Lanes,
@@ -107,7 +111,8 @@ impl<P: Port> Worker<P> {
             held: Held::new(),
             fragments: Fragments::new(),
             findings: Findings::new(),
-            errors: Allowance::new(),
+            errors: Allowance::new(limits::ERRORS_PER_SECOND, limits::ERRORS_AT_ONCE),
+            taps: Taps::new(),
             outgoing: ports.iter().map(|_| Burst::new()).collect(),
             alone: Burst::new(),
         };
@@ -121,6 +126,15 @@ impl<P: Port> Worker<P> {
             lanes: Lanes::new(),
             own,
         }
+    }
+
+    /// The same worker, with a tap beside this port: what is not for the forwarder goes there, and what the kernel
+    /// sends there leaves by the port. Call it before the worker takes steps, at most once for each port.
+    #[must_use]
+    pub fn with_tap(mut self, port: PortId, tap: P, spec: TapSpec) -> Self {
+        self.own.taps.add(port, self.ports.len(), spec);
+        self.ports.push(tap);
+        self
     }
 
     /// Steps until it is told to stop.
@@ -170,7 +184,8 @@ impl<P: Port> Worker<P> {
             }
         };
         let mut busy = false;
-        for port in crate::tables::port_ids(self.ports.len()) {
+        let count = self.own.outgoing.len();
+        for port in crate::tables::port_ids(count) {
             self.ports[port.index()].receive(&mut self.incoming);
             probe.ended(Stage::Receive);
             if !self.incoming.is_empty() {
@@ -186,13 +201,26 @@ impl<P: Port> Worker<P> {
                 );
             }
         }
+        if !self.own.taps.is_empty() {
+            busy |= self.pass_on_all(snapshot());
+        }
         self.housekeeping
-            .run(snapshot(), &mut self.own, &mut self.ports);
+            .run(snapshot(), &mut self.own, &mut self.ports[..count]);
         self.own.counters.steps.add(1);
         self.own.counters.busy_steps.add(u64::from(busy));
         self.own.counters.commit(&self.own.desk.counters);
         self.reader.quiescent();
         probe.ended(Stage::Housekeeping);
+        busy
+    }
+
+    /// Sends by the ports what the kernel sends by their taps; whether there was anything.
+    fn pass_on_all(&mut self, view: View<'_>) -> bool {
+        let mut busy = false;
+        for port in crate::tables::port_ids(self.own.outgoing.len()) {
+            let (own, ports) = (&mut self.own, &mut self.ports[..]);
+            busy |= pass_on(&mut self.incoming, port, view, own, ports);
+        }
         busy
     }
 }

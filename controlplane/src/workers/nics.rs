@@ -9,13 +9,16 @@ use tether_dataplane::Mac;
 #[derive(Debug)]
 pub struct Nics {
     ports: Vec<Port>,
+    /// The kernel's parts of them; closed with the last queue and this.
+    _taps: Vec<Port>,
     cycles_per_second: u64,
 }
 
 impl Nics {
-    pub(super) fn new(ports: Vec<Port>, cycles_per_second: u64) -> Self {
+    pub(super) fn new(ports: Vec<Port>, taps: Vec<Port>, cycles_per_second: u64) -> Self {
         Self {
             ports,
+            _taps: taps,
             cycles_per_second,
         }
     }

@@ -17,8 +17,11 @@
 
 mod ack;
 mod affinity;
+mod apart;
+mod bgp;
 mod edge;
 mod hostile;
+mod kernel;
 mod link;
 mod nat;
 mod operator;

@@ -12,6 +12,7 @@ mod announce;
 mod fates;
 mod forwarding;
 mod frames;
+mod kernel;
 mod life;
 mod local;
 mod nat;

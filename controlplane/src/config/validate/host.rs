@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use toml::Spanned;
 
-use super::{MOST_PORTS, MOST_WORKERS, at_most, unique};
+use super::{MOST_PORTS, MOST_TAP_QUEUES, MOST_WORKERS, at_most, unique};
 use crate::config::PortAddress;
 use crate::config::problem::Problem;
 use crate::config::schema::{Control, File, Known, Port};
@@ -18,8 +18,10 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
     check_args(file.args.iter().flatten(), problems);
     check_cores(file, problems);
     check_unique_ports(&file.ports, problems);
+    check_taps(file, problems);
     for port in &file.ports {
         check_gateways(port, problems);
+        check_neighbours(port, problems);
         if let Some(args) = &args {
             check_device(port, args, problems);
         }
@@ -90,6 +92,21 @@ fn check_unique_ports(ports: &[Port], problems: &mut Vec<Problem>) {
     );
 }
 
+/// Each worker has a queue of every tap.
+fn check_taps(file: &File, problems: &mut Vec<Problem>) {
+    let workers = file.workers.iter().filter_map(|it| it.cores.as_ref());
+    let workers = workers.map(Vec::len).next().unwrap_or(0);
+    for (_, place) in file.ports.iter().filter_map(|port| port.kernel.known()) {
+        if workers > MOST_TAP_QUEUES {
+            let message = format!(
+                "{workers} workers are too many for a port with \"kernel\": DPDK's tap has {MOST_TAP_QUEUES} queues"
+            );
+            let help = format!("use at most {MOST_TAP_QUEUES} cores, or leave \"kernel\" out");
+            problems.push(Problem::new(place, message).help(help));
+        }
+    }
+}
+
 fn check_gateways(port: &Port, problems: &mut Vec<Problem>) {
     let gateways = || port.gateways.iter().flatten();
     for (index, gateway) in gateways().enumerate() {
@@ -101,6 +118,26 @@ fn check_gateways(port: &Port, problems: &mut Vec<Problem>) {
         }
         if let Some(addresses) = &port.addresses {
             check_gateway(gateway, addresses, problems);
+        }
+    }
+}
+
+fn check_neighbours(port: &Port, problems: &mut Vec<Problem>) {
+    let known = || port.neighbours.iter().filter_map(|it| it.address.known());
+    unique(known(), |address| format!("neighbour {address}"), problems);
+    for (address, place) in known() {
+        let mut own = port.addresses.iter().flatten().map(Spanned::get_ref);
+        if own.clone().any(|own| own.address == *address) {
+            let message = format!("the neighbour {address} is the port's own address");
+            problems.push(Problem::new(place, message));
+        } else if !is_link_local(*address)
+            && port.addresses.is_some()
+            && !own.any(|own| own.is_on_link(*address))
+        {
+            let message =
+                format!("the neighbour {address} is in no subnet of the port's \"addresses\"");
+            let help = "a neighbour is on-link: correct it or give it to another [[port]]";
+            problems.push(Problem::new(place, message).help(help));
         }
     }
 }
