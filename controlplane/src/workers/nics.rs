@@ -1,5 +1,6 @@
 //! The ports as the control thread asks about them.
 
+use super::tap::Tap;
 use crate::ports::{PortView, Ports};
 use dpdk::{Port, PortStatistics};
 use tether_api::operator::PortCounters;
@@ -9,16 +10,16 @@ use tether_dataplane::Mac;
 #[derive(Debug)]
 pub struct Nics {
     ports: Vec<Port>,
-    /// The kernel's parts of them; closed with the last queue and this.
-    _taps: Vec<Port>,
+    /// The kernel's part of each, if it has one.
+    taps: Vec<Option<Tap>>,
     cycles_per_second: u64,
 }
 
 impl Nics {
-    pub(super) fn new(ports: Vec<Port>, taps: Vec<Port>, cycles_per_second: u64) -> Self {
+    pub(super) fn new(ports: Vec<Port>, taps: Vec<Option<Tap>>, cycles_per_second: u64) -> Self {
         Self {
             ports,
-            _taps: taps,
+            taps,
             cycles_per_second,
         }
     }
@@ -27,6 +28,12 @@ impl Nics {
 impl Ports for Nics {
     fn view(&self) -> Vec<PortView> {
         self.ports.iter().map(view).collect()
+    }
+
+    fn follow_link(&self, port: usize, up: bool) {
+        if let Some(Some(tap)) = self.taps.get(port) {
+            tap.set_carrier(up);
+        }
     }
 
     fn cycles_per_second(&self) -> u64 {

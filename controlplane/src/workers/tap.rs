@@ -11,7 +11,10 @@ use rtnetlink::{
     packet_route::address::{AddressAttribute, AddressFlags},
 };
 use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
-use std::{fs::File, io};
+use std::{
+    fs::{self, File},
+    io,
+};
 use tether_dataplane::{TapSpec, port::BURST, port::dpdk::DpdkPort, tables::id::PortId};
 
 /// Why a port has no tap.
@@ -42,6 +45,28 @@ pub enum TapError {
     },
 }
 
+/// An open tap.
+#[derive(Debug)]
+pub(super) struct Tap {
+    interface: String,
+    /// Closed, and the interface gone, with this and the last queue.
+    _device: Port,
+}
+
+impl Tap {
+    /// Whether its interface has a link: routing daemons look at that.
+    pub(super) fn set_carrier(&self, up: bool) {
+        let path = format!("/sys/class/net/{}/carrier", self.interface);
+        let word = if up { "1" } else { "0" };
+        if let Err(error) = fs::write(&path, word) {
+            log::warn!(
+                "{}: does not follow the link of its port: {path}: {error}",
+                self.interface
+            );
+        }
+    }
+}
+
 /// Ethernet's own MTU, which every tap takes.
 const USUAL_MTU: u16 = 1500;
 /// Frames that the kernel's queue hands over at once.
@@ -54,7 +79,7 @@ pub(super) fn open(
     kernel: &config::Kernel,
     nic: &Port,
     hands: &mut [Hand],
-) -> Result<Port, TapError> {
+) -> Result<Tap, TapError> {
     let interface = &kernel.interface;
     check(interface)?;
     let [a, b, c, d, e, f] = nic.mac();
@@ -89,7 +114,10 @@ pub(super) fn open(
     }
     set_up(interface, mtu, &port.addresses)?;
     log::info!("port {}: the kernel has it as {interface}", nic.name());
-    Ok(tap)
+    Ok(Tap {
+        interface: interface.clone(),
+        _device: tap,
+    })
 }
 
 /// Each worker can have out at once: the queue's, its cache, and a burst each way.

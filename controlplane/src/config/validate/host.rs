@@ -24,6 +24,7 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
         check_neighbours(port, problems);
         if let Some(args) = &args {
             check_device(port, args, problems);
+            check_frames(port, args, problems);
         }
     }
     if let Some(control) = &file.control {
@@ -172,7 +173,7 @@ fn check_device(port: &Port, args: &[&str], problems: &mut Vec<Problem>) {
         return;
     };
     if device.starts_with("net_") {
-        if !vdevs(args).any(|vdev| vdev == device) {
+        if !vdevs(args).any(|(vdev, _)| vdev == device) {
             let message = format!("no \"--vdev\" in dpdk.args makes the device {device:?}");
             let help = format!("add \"--vdev={device},...\" there");
             problems.push(Problem::new(place, message).help(help));
@@ -183,15 +184,49 @@ fn check_device(port: &Port, args: &[&str], problems: &mut Vec<Problem>) {
     }
 }
 
-/// The names of the virtual devices that `args` make.
-fn vdevs<'a>(args: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+/// A frame of `net_af_packet` must hold a whole packet: what is longer it would cut off without a word.
+fn check_frames(port: &Port, args: &[&str], problems: &mut Vec<Problem>) {
+    /// What the kernel puts before a packet there (`tpacket_rcv`, with `TPACKET_V2`).
+    const BEFORE: u32 = 80;
+    /// The driver's own choice.
+    const USUAL: u32 = 2048;
+    let (Some((device, _)), Some((mtu, place))) = (port.device.known(), port.mtu.known()) else {
+        return;
+    };
+    if !device.starts_with("net_af_packet") {
+        return;
+    }
+    let Some(options) = vdevs(args).find_map(|(name, options)| (name == device).then_some(options))
+    else {
+        return;
+    };
+    let given = options
+        .split(',')
+        .find_map(|it| it.strip_prefix("framesz="));
+    let given = given.and_then(|it| it.parse().ok()).unwrap_or(USUAL);
+    let wanted = u32::from(*mtu) + BEFORE;
+    if given < wanted {
+        let message = format!(
+            "packets of {mtu} bytes do not fit into the frames of {device:?}, which have {given}"
+        );
+        let frame = wanted.next_multiple_of(1024);
+        let help = format!(
+            "give it \"framesz={frame},blocksz={}\" in dpdk.args",
+            4 * frame
+        );
+        problems.push(Problem::new(place, message).help(help));
+    }
+}
+
+/// The virtual devices that `args` make: names and options.
+fn vdevs<'a>(args: &'a [&'a str]) -> impl Iterator<Item = (&'a str, &'a str)> {
     let before = std::iter::once("").chain(args.iter().copied());
     before
         .zip(args.iter().copied())
         .filter_map(|(before, arg)| {
             let attached = arg.strip_prefix("--vdev=");
             let vdev = attached.or_else(|| (before == "--vdev").then_some(arg))?;
-            vdev.split(',').next()
+            Some(vdev.split_once(',').unwrap_or((vdev, "")))
         })
 }
 
