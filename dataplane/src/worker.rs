@@ -202,7 +202,8 @@ impl<P: Port> Worker<P> {
             }
         }
         if !self.own.taps.is_empty() {
-            busy |= self.pass_on_all(snapshot());
+            let (own, ports) = (&mut self.own, &mut self.ports[..]);
+            busy |= pass_on(&mut self.incoming, snapshot(), own, ports);
         }
         self.housekeeping
             .run(snapshot(), &mut self.own, &mut self.ports[..count]);
@@ -211,16 +212,6 @@ impl<P: Port> Worker<P> {
         self.own.counters.commit(&self.own.desk.counters);
         self.reader.quiescent();
         probe.ended(Stage::Housekeeping);
-        busy
-    }
-
-    /// Sends by the ports what the kernel sends by their taps; whether there was anything.
-    fn pass_on_all(&mut self, view: View<'_>) -> bool {
-        let mut busy = false;
-        for port in crate::tables::port_ids(self.own.outgoing.len()) {
-            let (own, ports) = (&mut self.own, &mut self.ports[..]);
-            busy |= pass_on(&mut self.incoming, port, view, own, ports);
-        }
         busy
     }
 }

@@ -276,3 +276,28 @@ fn dhcp_works_over_it() {
         assert!(lease.contains(&status.ports[0].mac), "{lease}");
     });
 }
+
+/// A name that is taken, and one too many: the daemon says what to do, and leaves nothing behind.
+#[test]
+fn a_tap_that_cannot_be_made_is_an_error_that_says_what_to_do() {
+    testbed::run(with_tap(), |bed| {
+        bed.daemon.signal(rustix::process::Signal::TERM);
+        bed.daemon.ended(SOON);
+        let forwarder = &bed.network.forwarder;
+        forwarder.ip("link add tether0 type veth peer name other");
+        let mut tetherd = forwarder.command(testbed::programs::tetherd());
+        tetherd
+            .arg("--config")
+            .arg(bed.daemon.directory().join("tether.toml"));
+        tetherd.env("RUNTIME_DIRECTORY", bed.daemon.directory());
+        let output = tetherd.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let expected =
+            "port net_af_xdp0: kernel = \"tether0\": an interface of that name is there already";
+        assert!(
+            said.contains(expected) && said.contains("ip link delete tether0"),
+            "{said}"
+        );
+    });
+}

@@ -103,8 +103,21 @@ pub(super) fn hand_over<P: Port>(port: PortId, own: &mut Own<P::Frame>, ports: &
     frames.clear();
 }
 
-/// Sends by a port what the kernel sends by its tap; whether there was anything.
+/// Sends by the ports what the kernel sends by their taps; whether there was anything.
 pub(crate) fn pass_on<P: Port>(
+    incoming: &mut Burst<P::Frame>,
+    view: View<'_>,
+    own: &mut Own<P::Frame>,
+    ports: &mut [P],
+) -> bool {
+    let mut busy = false;
+    for port in crate::tables::port_ids(own.outgoing.len()) {
+        busy |= pass_on_from(incoming, port, view, own, ports);
+    }
+    busy
+}
+
+fn pass_on_from<P: Port>(
     incoming: &mut Burst<P::Frame>,
     port: PortId,
     view: View<'_>,
