@@ -97,7 +97,8 @@ fn fate(stats: &Stats, name: &str) -> u64 {
     stats.workers.iter().map(|it| it.fates[name]).sum()
 }
 
-fn both_ways(bed: &Testbed<'_>) {
+/// With `fragments`, also of IPv4.
+fn both_ways(bed: &Testbed<'_>, fragments: bool) {
     let (client, forwarder) = (&bed.network.client, &bed.network.forwarder);
     for (theirs, own) in [("10.9.0.1", "10.9.0.2"), ("fd00:9::1", "fd00:9::2")] {
         echoes((client, theirs), (forwarder, own));
@@ -108,11 +109,11 @@ fn both_ways(bed: &Testbed<'_>) {
         };
         assert!(kernel.ping(theirs), "{own} to {theirs}");
         assert!(bed.client(theirs).ping(own), "{theirs} to {own}");
-        // In fragments: those only the kernel puts together.
-        client.output_of(
-            "ping",
-            &format!("-c 2 -i 0.2 -W 2 -s 4000 -I {theirs} {own}"),
-        );
+        if fragments || theirs.contains(':') {
+            // Only the kernel puts them together.
+            let arguments = format!("-c 2 -i 0.2 -W 2 -s 4000 -I {theirs} {own}");
+            client.output_of("ping", &arguments);
+        }
     }
     for vip in [SHOP, SHOP6, GAME, GAME6] {
         bed.client(vip.family().gateway()).reach(vip);
@@ -129,7 +130,7 @@ fn both_ways(bed: &Testbed<'_>) {
 fn hosts_reach_the_kernel_of_the_forwarder_and_it_reaches_them() {
     let setup = with_tap().port("kernel_rate = 1000000");
     testbed::run(setup, |bed| {
-        both_ways(bed);
+        both_ways(bed, true);
         let status: Status = bed.daemon.ctl(&["status"]);
         let shown = bed
             .network
@@ -154,7 +155,8 @@ fn hosts_reach_the_kernel_of_the_forwarder_and_it_reaches_them() {
 fn two_workers_have_a_queue_of_it_each() {
     let setup = with_tap_and_two_workers().port("kernel_rate = 1000000");
     testbed::run(setup, |bed| {
-        both_ways(bed);
+        // Between two workers `af_packet` spreads packets of IPv4 whole, and its frames do not hold them.
+        both_ways(bed, false);
         for worker in bed.daemon.check_accounts().workers {
             assert!(
                 worker.fates["from_kernel"] > 0,

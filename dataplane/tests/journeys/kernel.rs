@@ -385,8 +385,7 @@ fn storms_to_groups_leave_room_for_what_is_for_this_host() {
 fn what_its_interface_does_not_take_is_counted() {
     let mut world = World::new();
     let kernel = tap(&mut world, OUTSIDE_PORT, AMPLE, 3);
-    let frames =
-        (0..5).map(|port| from_to(&format!("192.0.2.1:{}", 40_000 + port), BGP).syn());
+    let frames = (0..5).map(|port| from_to(&format!("192.0.2.1:{}", 40_000 + port), BGP).syn());
     let frames: Vec<_> = frames.collect();
     let (_, moved) = world.observed(&frames);
     assert_eq!((moved["to_kernel"], moved["kernel_refused"]), (3, 2));
