@@ -95,7 +95,7 @@ pub enum WorkersError {
         /// The interface that the kernel should have.
         interface: String,
         /// Why not, and what to do.
-        error: TapError,
+        error: Box<TapError>,
     },
     /// A worker has died.
     #[error(
@@ -226,7 +226,7 @@ fn open_tap(
     opened.map(Some).map_err(|error| WorkersError::Tap {
         device: port.device.clone(),
         interface: kernel.interface.clone(),
-        error,
+        error: Box::new(error),
     })
 }
 

@@ -77,7 +77,7 @@ fates! {
     PacketTooBig "packet_too_big" "too big for the MTU of the port, with its tunnel's header or through NAT; its sender is told";
     OutOfHops "out_of_hops" "its time to live ended on the way through NAT";
     TransmitFull "transmit_full" "the port's transmit queue was full";
-    KernelRateLimited "kernel_rate_limited" "for the kernel of this host, beyond the kernel_rate of the port";
+    KernelRateLimited "kernel_rate_limited" "for the kernel of this host, more than the port lets pass in a second";
     KernelRefused "kernel_refused" "for the kernel of this host, whose interface is down or has a smaller MTU";
 }
 

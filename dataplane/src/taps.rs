@@ -45,7 +45,7 @@ pub(crate) struct Tap {
 #[derive(Debug)]
 pub(crate) struct Taps<F> {
     /// By port; nothing where no port has one.
-    taps: ArrayVec<Option<Tap>, { crate::limits::PORTS }>,
+    by_port: ArrayVec<Option<Tap>, { crate::limits::PORTS }>,
     /// Frames of this burst for the kernel.
     outgoing: Burst<F>,
     /// Their places in the burst.
@@ -99,7 +99,7 @@ impl Tap {
 impl<F: Frame> Taps<F> {
     pub(crate) fn new() -> Self {
         Self {
-            taps: ArrayVec::new(),
+            by_port: ArrayVec::new(),
             outgoing: Burst::new(),
             places: ArrayVec::new(),
         }
@@ -107,16 +107,16 @@ impl<F: Frame> Taps<F> {
 
     /// Notes the tap of a port, which stands in this place of the worker's list.
     pub(crate) fn add(&mut self, port: PortId, place: usize, spec: TapSpec) {
-        while self.taps.len() <= port.index() {
-            self.taps.push(None);
+        while self.by_port.len() <= port.index() {
+            self.by_port.push(None);
         }
-        self.taps[port.index()] = Some(Tap::new(place, spec));
+        self.by_port[port.index()] = Some(Tap::new(place, spec));
     }
 
     /// The tap of a port.
     #[inline]
     pub(crate) fn of(&mut self, port: PortId) -> Option<&mut Tap> {
-        self.taps.get_mut(port.index())?.as_mut()
+        self.by_port.get_mut(port.index())?.as_mut()
     }
 
     /// Keeps a frame, which has this place in the burst, for the end of the burst.
@@ -135,13 +135,13 @@ impl<F> Taps<F> {
     /// Whether no port has one.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.taps.is_empty()
+        self.by_port.is_empty()
     }
 
     /// Whether this port has one.
     #[inline]
     pub(crate) fn is_on(&self, port: PortId) -> bool {
-        self.taps.get(port.index()).is_some_and(Option::is_some)
+        self.by_port.get(port.index()).is_some_and(Option::is_some)
     }
 
     /// Whether nothing of this burst is for the kernel.

@@ -15,7 +15,7 @@ use std::{
     fs::{self, File},
     io,
 };
-use tether_dataplane::{TapSpec, port::BURST, port::dpdk::DpdkPort, tables::id::PortId};
+use tether_dataplane::{Mac, TapSpec, port::BURST, port::dpdk::DpdkPort, tables::id::PortId};
 
 /// Why a port has no tap.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +82,7 @@ pub(super) fn open(
 ) -> Result<Tap, TapError> {
     let interface = &kernel.interface;
     check(interface)?;
-    let [a, b, c, d, e, f] = nic.mac();
-    let options = format!("iface={interface},mac={a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+    let options = format!("iface={interface},mac={}", Mac(nic.mac()));
     let found = Port::create(eal, &format!("net_tap_tether{index}"), &options)?;
     let mtu = usable_mtu(port.mtu.unwrap_or(nic.mtu()), found.max_mtu(), interface);
     let queues = u16::try_from(hands.len()).unwrap_or(u16::MAX);

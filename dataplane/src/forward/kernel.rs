@@ -14,7 +14,7 @@ use crate::{
 };
 use std::net::IpAddr;
 
-/// Where the EtherType stands, and a tag if there is one.
+/// Where the ethertype stands, and a tag if there is one.
 const TAG: usize = 12;
 const TAG_LEN: usize = 4;
 
@@ -165,7 +165,7 @@ fn send_all<P: Port>(
     counters.fate(Fate::FromKernel, tagged - unsent);
 }
 
-/// Puts the tag of a VLAN between the MAC addresses and the EtherType; false where there is no room.
+/// Puts the tag of a VLAN between the MAC addresses and the ethertype; false where there is no room.
 fn tag<F: Frame>(frame: &mut F, vid: u16) -> bool {
     if !frame.prepend(TAG_LEN) {
         return false;

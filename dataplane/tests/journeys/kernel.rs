@@ -411,7 +411,7 @@ fn what_the_kernel_sends_leaves_by_the_port_as_it_is() {
     let discover = to_all(from_to("0.0.0.0:68", "255.255.255.255:67").datagram());
     let to_vip = patched(from_to(BGP, WEB4).syn(), 0, &[ROUTER.0, OUTSIDE.0].concat());
     let frames = [out, discover, to_vip];
-    frames.iter().for_each(|it| assert!(kernel.send(it)));
+    assert!(frames.iter().all(|it| kernel.send(it)));
     let before = world.counts(0);
     let left = world.send_all(&[]);
     let expected: Vec<_> = frames.iter().map(|it| by_outside(it)).collect();
@@ -446,7 +446,7 @@ fn what_the_kernel_sends_too_fast_waits_in_its_queue() {
         },
     );
     let out = from_to(BGP, PEER).ack();
-    (0..200).for_each(|_| assert!(kernel.send(&out)));
+    assert!((0..200).all(|_| kernel.send(&out)));
     // A burst at once; the next when as many have been earned.
     assert_eq!(world.send_all(&[]).len(), BURST);
     assert_eq!(world.send_all(&[]).len(), 0);
@@ -466,7 +466,7 @@ fn what_the_kernel_sends_and_the_port_does_not_take_is_counted() {
         },
     );
     let kernel = tap(&mut world, OUTSIDE_PORT, AMPLE, 512);
-    (0..20).for_each(|_| assert!(kernel.send(&from_to(BGP, PEER).ack())));
+    assert!((0..20).all(|_| kernel.send(&from_to(BGP, PEER).ack())));
     assert_eq!(world.send_all(&[]).len(), 16);
     let counts = world.counts(0);
     assert_eq!((counts["from_kernel"], counts["transmit_full"]), (16, 4));
