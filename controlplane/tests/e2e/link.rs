@@ -148,3 +148,30 @@ fn a_link_that_goes_down_is_told_and_the_kernels_part_follows() {
         bed.client("10.9.0.1").reach(SHOP);
     });
 }
+
+/// As a client is where another forwarder has had the VIPs until now.
+fn somebody_else_has_the_vips(network: &Network) {
+    for vip in ["10.9.0.100", "fd00:9::100"] {
+        network.client.ip(&format!(
+            "neighbour replace {vip} lladdr 02:00:00:00:00:99 dev data nud stale"
+        ));
+    }
+}
+
+#[test]
+fn a_start_tells_the_link_where_the_vips_are_now() {
+    let setup = Setup::new().prepare(somebody_else_has_the_vips);
+    testbed::run(setup, |bed| {
+        let status: Status = bed.daemon.ctl(&["status"]);
+        let mac = &status.ports[0].mac;
+        for vip in ["10.9.0.100", "fd00:9::100"] {
+            wait_until(&format!("{vip} to be at {mac}"), SOON, || {
+                let client = &bed.network.client;
+                let shown = client.ip_output(&["neighbour", "show", vip, "dev", "data"]);
+                shown.contains(mac)
+            });
+        }
+        // Nobody has asked.
+        assert_eq!(bed.daemon.check_accounts().workers[0].fates["answered"], 0);
+    });
+}

@@ -26,6 +26,7 @@ mod link;
 mod nat;
 mod operator;
 mod owner;
+mod prefixes;
 mod process;
 mod python;
 mod refusals;
