@@ -33,7 +33,7 @@ pub enum TapError {
     )]
     NoTun(io::Error),
     /// DPDK cannot make or start it.
-    #[error("{0}; or leave `kernel` out")]
+    #[error("{0}; a tap needs root or CAP_NET_ADMIN; or leave `kernel` out")]
     Dpdk(#[from] dpdk::Error),
     /// The kernel refuses what it is told of its interface.
     #[error("cannot {what}: {error}; run as root or with CAP_NET_ADMIN")]

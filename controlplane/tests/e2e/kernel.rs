@@ -13,6 +13,7 @@ use tether_api::operator::{Stats, Status};
 use crate::testbed::{
     self, Testbed,
     client::Client,
+    daemon::Daemon,
     namespace::Namespace,
     network::Network,
     running::Running,
@@ -287,14 +288,8 @@ fn a_tap_that_cannot_be_made_is_an_error_that_says_what_to_do() {
         bed.daemon.ended(SOON);
         let forwarder = &bed.network.forwarder;
         forwarder.ip("link add tether0 type veth peer name other");
-        let mut tetherd = forwarder.command(testbed::programs::tetherd());
-        tetherd
-            .arg("--config")
-            .arg(bed.daemon.directory().join("tether.toml"));
-        tetherd.env("RUNTIME_DIRECTORY", bed.daemon.directory());
-        let output = tetherd.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        let directory = bed.daemon.directory();
+        let said = Daemon::refused(forwarder, directory, &bed.setup.toml(directory));
         let expected =
             "port net_af_xdp0: kernel = \"tether0\": an interface of that name is there already";
         assert!(

@@ -1,10 +1,12 @@
 //! The forwarder as a neighbour on the link: ARP, NDP and ping, as the client's kernel asks.
 
+use rustix::process::Signal;
 use tether_api::operator::{NeighbourState, Status};
 
 use crate::testbed::{
     self, Testbed,
     client::ask,
+    daemon::Daemon,
     network::Network,
     setup::{Driver, Setup},
     vip::{GAME, GAME6, SHOP, SHOP6},
@@ -116,6 +118,20 @@ fn jumbo_frames_pass_whole() {
             .counters
             .received_bytes;
         assert!(bytes > 20 << 20, "{bytes} bytes");
+    });
+}
+
+#[test]
+fn an_mtu_that_the_driver_does_not_take_is_refused_at_start() {
+    testbed::run(Setup::new(), |bed| {
+        bed.daemon.signal(Signal::TERM);
+        bed.daemon.ended(SOON);
+        let wire = "[[port]]\ndevice = \"net_tap9\"\naddresses = [\"10.5.0.2/24\"]\nmtu = 9000";
+        let setup = Setup::new().vdev("net_tap9,iface=wire").more(wire);
+        let directory = bed.daemon.directory();
+        let said = Daemon::refused(&bed.network.forwarder, directory, &setup.toml(directory));
+        let expected = "port net_tap9: mtu = 9000 is more than its driver net_tap takes";
+        assert!(said.contains(expected), "{said}");
     });
 }
 
