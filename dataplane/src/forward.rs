@@ -63,8 +63,6 @@ pub(crate) enum Verdict {
     Early(u16),
     /// It waits for a MAC address or for its first fragment.
     Held,
-    /// It is for the kernel of this host.
-    Kernel,
     /// It is done with.
     Done(Fate),
 }
@@ -153,9 +151,19 @@ impl Findings {
     fn decide(&mut self, index: u8, verdict: Verdict) {
         self.verdicts[usize::from(index)] = verdict;
     }
+
+    /// What is known of a packet, now that it has another place in the burst.
+    fn move_to(&mut self, place: u8, from: u8) {
+        self.decide(place, self.verdict(from));
+        for (packet, _) in &mut self.refreshes {
+            if *packet == from {
+                *packet = place;
+            }
+        }
+    }
 }
 
-/// Takes a burst that came by `port` to its fates. Leaves the burst empty.
+/// Takes a burst that came by `port` to its fates. Leaves the burst empty. Behind the ports stand their taps.
 pub(crate) fn forward<P: Port>(
     burst: &mut Burst<P::Frame>,
     port: PortId,
@@ -172,6 +180,10 @@ pub(crate) fn forward<P: Port>(
     forward_lane(&lanes.v6, port, view, own, probe);
     fragments::settle(burst, port, view, own, &lanes.firsts, &lanes.later);
     local::answer_all(burst, port, view, own, &lanes.local);
+    let (ports, taps) = ports.split_at_mut(own.outgoing.len());
+    if !taps.is_empty() {
+        kernel::divert(burst, port, view, own, taps);
+    }
     probe.ended(Stage::Aside);
     leave::send_all(burst, port, view, own, ports, probe);
     if !lanes.firsts.is_empty() && own.fragments.waiting() > 0 {

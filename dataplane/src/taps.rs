@@ -32,7 +32,7 @@ const AROUND: usize = 18;
 /// One worker's queue of a tap.
 #[derive(Debug)]
 pub(crate) struct Tap {
-    /// Where it stands in the worker's list of ports.
+    /// Where it stands among the taps.
     place: usize,
     /// The longest frame to the kernel.
     frame_len_max: usize,
@@ -47,9 +47,7 @@ pub(crate) struct Taps<F> {
     /// By port; nothing where no port has one.
     by_port: ArrayVec<Option<Tap>, { crate::limits::PORTS }>,
     /// Frames of this burst for the kernel.
-    outgoing: Burst<F>,
-    /// Their places in the burst.
-    places: ArrayVec<u8, BURST>,
+    kept: Burst<F>,
 }
 
 impl Tap {
@@ -66,7 +64,7 @@ impl Tap {
         }
     }
 
-    /// Where it stands in the worker's list of ports.
+    /// Where it stands among the taps.
     pub(crate) fn place(&self) -> usize {
         self.place
     }
@@ -100,12 +98,11 @@ impl<F: Frame> Taps<F> {
     pub(crate) fn new() -> Self {
         Self {
             by_port: ArrayVec::new(),
-            outgoing: Burst::new(),
-            places: ArrayVec::new(),
+            kept: Burst::new(),
         }
     }
 
-    /// Notes the tap of a port, which stands in this place of the worker's list.
+    /// Notes the tap of a port, which stands in this place among them.
     pub(crate) fn add(&mut self, port: PortId, place: usize, spec: TapSpec) {
         while self.by_port.len() <= port.index() {
             self.by_port.push(None);
@@ -119,15 +116,14 @@ impl<F: Frame> Taps<F> {
         self.by_port.get_mut(port.index())?.as_mut()
     }
 
-    /// Keeps a frame, which has this place in the burst, for the end of the burst.
-    pub(crate) fn keep(&mut self, frame: F, place: u8) {
-        self.outgoing.push(frame);
-        self.places.push(place);
+    /// Keeps a frame for the end of the burst.
+    pub(crate) fn keep(&mut self, frame: F) {
+        self.kept.push(frame);
     }
 
-    /// The frames that were kept, and their places.
-    pub(crate) fn kept(&mut self) -> (&mut Burst<F>, &mut ArrayVec<u8, BURST>) {
-        (&mut self.outgoing, &mut self.places)
+    /// The frames that were kept.
+    pub(crate) fn kept(&mut self) -> &mut Burst<F> {
+        &mut self.kept
     }
 }
 
@@ -142,11 +138,5 @@ impl<F> Taps<F> {
     #[inline]
     pub(crate) fn is_on(&self, port: PortId) -> bool {
         self.by_port.get(port.index()).is_some_and(Option::is_some)
-    }
-
-    /// Whether nothing of this burst is for the kernel.
-    #[inline]
-    pub(crate) fn has_kept_none(&self) -> bool {
-        self.places.is_empty()
     }
 }

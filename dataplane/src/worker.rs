@@ -132,7 +132,8 @@ impl<P: Port> Worker<P> {
     /// sends there leaves by the port. Call it before the worker takes steps, at most once for each port.
     #[must_use]
     pub fn with_tap(mut self, port: PortId, tap: P, spec: TapSpec) -> Self {
-        self.own.taps.add(port, self.ports.len(), spec);
+        let place = self.ports.len() - self.own.outgoing.len();
+        self.own.taps.add(port, place, spec);
         self.ports.push(tap);
         self
     }

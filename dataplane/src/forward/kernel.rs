@@ -35,37 +35,60 @@ fn is_not_ours(fate: Fate) -> bool {
     )
 }
 
-/// Keeps a frame for the kernel where it is one for it, by its fate until now.
+/// Takes out of a burst, which came by `port`, what is for the kernel, and hands it over.
 #[cold]
-pub(super) fn offer<F: Frame>(
+pub(super) fn divert<P: Port>(
+    burst: &mut Burst<P::Frame>,
+    port: PortId,
+    view: View<'_>,
+    own: &mut Own<P::Frame>,
+    taps: &mut [P],
+) {
+    let Some(place) = own.taps.of(port).map(|tap| tap.place()) else {
+        return;
+    };
+    let mut left = 0;
+    for (index, frame) in (0_u8..).zip(std::mem::take(burst)) {
+        if let Some(frame) = offer(frame, index, port, view, own) {
+            own.findings.move_to(left, index);
+            burst.push(frame);
+            left += 1;
+        }
+    }
+    hand_over(&mut taps[place], own);
+}
+
+/// Keeps a frame that is for the kernel; gives others back, and those that it cannot have with their fate.
+fn offer<F: Frame>(
     mut frame: F,
     index: u8,
-    fate: Fate,
     port: PortId,
     view: View<'_>,
     own: &mut Own<F>,
-) {
-    let Some(tap) = own.taps.of(port) else {
-        return;
+) -> Option<F> {
+    let Verdict::Done(fate) = own.findings.verdict(index) else {
+        return Some(frame);
     };
     let destination = frame.bytes().first_chunk().copied().map(Mac);
     let is_to_group = destination.is_some_and(|mac| !mac.is_unicast());
     let is_for_kernel = is_not_ours(fate)
         && (fate != Fate::OtherMac || is_to_group)
         && !is_for_vip(frame.bytes(), view);
-    if !is_for_kernel {
-        return;
-    }
-    let has_tag = view.tables.stations.get(port).spec.vlan.is_some();
-    let verdict = if !tap.may_take(is_to_group, view.now) {
-        Verdict::Done(Fate::KernelRateLimited)
-    } else if (has_tag && !untag(&mut frame)) || !tap.has_room_for(frame.bytes().len()) {
-        Verdict::Done(Fate::KernelRefused)
-    } else {
-        own.taps.keep(frame, index);
-        Verdict::Kernel
+    let tap = own.taps.of(port).filter(|_| is_for_kernel);
+    let Some(tap) = tap else {
+        return Some(frame);
     };
-    own.findings.decide(index, verdict);
+    let has_tag = view.tables.stations.get(port).spec.vlan.is_some();
+    let fate = if !tap.may_take(is_to_group, view.now) {
+        Fate::KernelRateLimited
+    } else if (has_tag && !untag(&mut frame)) || !tap.has_room_for(frame.bytes().len()) {
+        Fate::KernelRefused
+    } else {
+        own.taps.keep(frame);
+        return None;
+    };
+    own.findings.decide(index, Verdict::Done(fate));
+    Some(frame)
 }
 
 /// Whether its IP header names an address that is a VIP and no port's own.
@@ -85,22 +108,18 @@ fn destination(frame: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Hands over what was kept of this burst, which came by `port`. What the kernel does not take at once it does
-/// not get: its interface is down.
-#[cold]
-pub(super) fn hand_over<P: Port>(port: PortId, own: &mut Own<P::Frame>, ports: &mut [P]) {
-    if let Some(place) = own.taps.of(port).map(|tap| tap.place()) {
-        let (frames, _) = own.taps.kept();
-        ports[place].transmit(frames);
+/// Hands over what was kept. What the kernel does not take at once it does not get: its interface is down.
+fn hand_over<P: Port>(tap: &mut P, own: &mut Own<P::Frame>) {
+    let frames = own.taps.kept();
+    let count = frames.len();
+    if count == 0 {
+        return;
     }
-    let (frames, places) = own.taps.kept();
-    let refused = places.len() - frames.len();
-    for place in places.drain(refused..) {
-        let verdict = Verdict::Done(Fate::KernelRefused);
-        own.findings.decide(place, verdict);
-    }
-    places.clear();
+    tap.transmit(frames);
+    let refused = frames.len();
     frames.clear();
+    own.counters.fate(Fate::ToKernel, (count - refused) as u64);
+    own.counters.fate(Fate::KernelRefused, refused as u64);
 }
 
 /// Sends by the ports what the kernel sends by their taps; whether there was anything.
@@ -111,18 +130,20 @@ pub(crate) fn pass_on<P: Port>(
     ports: &mut [P],
 ) -> bool {
     let mut busy = false;
-    for port in crate::tables::port_ids(own.outgoing.len()) {
-        busy |= pass_on_from(incoming, port, view, own, ports);
+    let (ports, taps) = ports.split_at_mut(own.outgoing.len());
+    for port in crate::tables::port_ids(ports.len()) {
+        let out = &mut ports[port.index()];
+        busy |= pass_on_from(incoming, (port, out), view, own, taps);
     }
     busy
 }
 
 fn pass_on_from<P: Port>(
     incoming: &mut Burst<P::Frame>,
-    port: PortId,
+    (port, out): (PortId, &mut P),
     view: View<'_>,
     own: &mut Own<P::Frame>,
-    ports: &mut [P],
+    taps: &mut [P],
 ) -> bool {
     let Some(tap) = own.taps.of(port) else {
         return false;
@@ -130,12 +151,12 @@ fn pass_on_from<P: Port>(
     if !tap.may_send(view.now) {
         return false;
     }
-    ports[tap.place()].receive(incoming);
+    taps[tap.place()].receive(incoming);
     tap.has_sent(incoming.len());
     if incoming.is_empty() {
         return false;
     }
-    send_all(incoming, port, view, own, &mut ports[port.index()]);
+    send_all(incoming, port, view, own, out);
     true
 }
 

@@ -1,7 +1,7 @@
 //! Frames leave: rewritten for their backend or its client, as answers, or not at all; then every packet's fate is
 //! counted, and the affinities of those that were sent are extended.
 
-use super::{Verdict, View, fragments, kernel};
+use super::{Verdict, View, fragments};
 use crate::{
     answer::{may_be_told, too_big},
     counters::Counters,
@@ -83,23 +83,17 @@ pub(crate) fn send_all<P: Port>(
                 let verdict = fragments::hold(frame, l3, port, view, own);
                 own.findings.decide(index, verdict);
             }
-            Verdict::Done(fate) if !own.taps.is_empty() => {
-                kernel::offer(frame, index, fate, port, view, own);
-            }
-            Verdict::Held | Verdict::Kernel | Verdict::Done(_) => {}
+            Verdict::Held | Verdict::Done(_) => {}
         }
     }
     probe.ended(Stage::Rewrite);
-    for out in crate::tables::port_ids(own.outgoing.len()) {
+    for out in crate::tables::port_ids(ports.len()) {
         let unsent = transmit(&mut ports[out.index()], &mut own.outgoing[out.index()]);
         let of_this = leaving.iter().rev().filter(|(_, by)| *by == out);
         for (index, _) in of_this.take(unsent) {
             own.findings
                 .decide(*index, Verdict::Done(Fate::TransmitFull));
         }
-    }
-    if !own.taps.has_kept_none() {
-        kernel::hand_over(port, own, ports);
     }
     probe.ended(Stage::Transmit);
     own.counters.forwarded_bytes.add(bytes);
@@ -225,7 +219,6 @@ fn count_fates<F>(count: usize, own: &mut Own<F>) {
                 counters.originated.add(1);
             }
             Verdict::Held | Verdict::Early(_) => {}
-            Verdict::Kernel => counters.fate(Fate::ToKernel, 1),
             Verdict::Done(fate) => counters.fate(*fate, 1),
         }
     }

@@ -7,8 +7,8 @@ use crate::{
     nat::by_one_port,
     related::{error4, parts},
     world::{
-        B1, Counts, INSIDE_PORT, Left, OUTSIDE_PORT, OUTSIDE4, USUAL, VIP4, VIP6, WEB4, WEB6,
-        World, service, usual,
+        B1, Counts, INSIDE_PORT, Left, OUTSIDE_PORT, OUTSIDE4, USUAL, VIP4, VIP6, WEB, WEB4, WEB6,
+        World, answer_to, service, usual,
     },
 };
 use etherparse::{ArpOperation, Ipv6Extensions, PacketBuilder};
@@ -572,4 +572,25 @@ fn extension_headers_go_along() {
     let (_, moved) = world.observed(&frames);
     assert_eq!(moved, Counts::from([("to_kernel", 2)]));
     assert_eq!(taken(&kernel), frames);
+}
+
+/// What is known of the other packets of a burst goes with them.
+#[test]
+fn t2_a_packet_beside_the_kernels_that_waited_and_left_extends() {
+    let mut world = World::unsettled(usual(), USUAL);
+    let _kernel = tap(&mut world, OUTSIDE_PORT, AMPLE, 512);
+    let affinity = world.start(WEB, "198.51.100.7", B1, 60_000);
+    let deadline = world.view(affinity).deadline;
+    let bgp = from_to(PEER, BGP).syn();
+    let syn = from_to("198.51.100.7:4000", WEB4).syn();
+    for left in world.send_all(&[bgp.clone(), bgp, syn]) {
+        let reply = answer_to(&left.frame);
+        reply.map(|reply| world.put(0, left.port, &reply));
+    }
+    let counts = world.counts(0);
+    assert_eq!((counts["to_kernel"], counts["held"]), (2, 1));
+    assert_eq!(world.view(affinity).deadline, deadline);
+    world.settle();
+    assert_eq!(world.counts(0)["forwarded"], 1);
+    assert!(world.view(affinity).deadline > deadline);
 }
