@@ -144,6 +144,12 @@ impl Findings {
         found.map(|(_, cell)| *cell)
     }
 
+    /// Whether one of the first so many packets is done with in a way.
+    fn any_done(&self, count: usize, in_this_way: impl Fn(Fate) -> bool) -> bool {
+        let mut verdicts = self.verdicts.iter().take(count);
+        verdicts.any(|it| matches!(it, Verdict::Done(fate) if in_this_way(*fate)))
+    }
+
     fn verdict(&self, index: u8) -> Verdict {
         self.verdicts[usize::from(index)]
     }

@@ -47,6 +47,9 @@ pub(super) fn divert<P: Port>(
     let Some(place) = own.taps.of(port).map(|tap| tap.place()) else {
         return;
     };
+    if !own.findings.any_done(burst.len(), is_not_ours) {
+        return;
+    }
     let mut left = 0;
     for (index, frame) in (0_u8..).zip(std::mem::take(burst)) {
         if let Some(frame) = offer(frame, index, port, view, own) {
