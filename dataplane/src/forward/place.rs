@@ -72,7 +72,7 @@ fn classify_all<'a, F, K: PathKey>(
 ) -> Candidates<'a, K> {
     let mut candidates = Candidates::new();
     for new in new {
-        match classify(&new.packet.key, &view.tables.services) {
+        match classify(&new.packet.key, view.tables) {
             Ok(service) => candidates.push((*new, service)),
             Err(Fate::NoService) => {
                 let answers = reply::answers(&new.packet.key, came_by, view);

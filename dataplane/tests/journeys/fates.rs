@@ -3,6 +3,7 @@
 use crate::{
     admission::{limited, prefix},
     frames::{OUTSIDE, ROUTER, arp, from_to, ndp, patched, tagged, written},
+    hostile::with_options,
     nat::by_one_port,
     related::{error4, parts},
     tunnels::{IPIP, through, too_long},
@@ -115,6 +116,11 @@ fn network_cases() -> Vec<Case> {
             Fate::Ipv4Checksum,
             "a flipped bit",
             patched(syn4(), 22, &[1]),
+        ),
+        case(
+            Fate::Ipv4Options,
+            "a source route",
+            with_options(&[131, 7, 4, 192, 0, 2, 7, 0]),
         ),
         case(
             Fate::Ipv6Malformed,

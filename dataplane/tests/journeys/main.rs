@@ -12,6 +12,7 @@ mod announce;
 mod fates;
 mod forwarding;
 mod frames;
+mod hostile;
 mod life;
 mod local;
 mod nat;

@@ -1,0 +1,10 @@
+//! Hostile frames through the whole path, in every mode: inputs of the fuzz target `forward`, and a
+//! million frames in real packet buffers.
+
+#![cfg(test)]
+
+#[path = "path.rs"]
+mod path;
+mod seeds;
+#[cfg(feature = "dpdk")]
+mod mbufs;
