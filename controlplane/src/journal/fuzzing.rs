@@ -101,7 +101,9 @@ fn files(mut input: &[u8]) -> Files {
             Kind::Snapshot
         };
         let number = u64::from(shape >> 1 & 3) + 1;
-        files.0.insert(kind.name(number), made(*shape, kind, number, bytes));
+        files
+            .0
+            .insert(kind.name(number), made(*shape, kind, number, bytes));
     }
     files
 }
@@ -179,11 +181,22 @@ mod tests {
             })
         };
         let all = [
-            Record::Define { number: 1, service: "shop", backend: "b1" },
-            Record::Boot { owner: 1, current: 3, previous: 2 },
+            Record::Define {
+                number: 1,
+                service: "shop",
+                backend: "b1",
+            },
+            Record::Boot {
+                owner: 1,
+                current: 3,
+                previous: 2,
+            },
             put(7, 1),
             put(8, 2),
-            Record::Touch { name: name(7, 1), remaining_ms: 55_000 },
+            Record::Touch {
+                name: name(7, 1),
+                remaining_ms: 55_000,
+            },
             Record::End(name(8, 2)),
             Record::Last,
         ];
@@ -203,8 +216,14 @@ mod tests {
         let last_of_all = [&[0xfd][..], &[0xff; 8]].concat();
         vec![
             ("segment", file(0b1_0000, &records)),
-            ("snapshot_and_segment", [file(0b1_0001, &records), file(0b1_0000, &two)].concat()),
-            ("two_segments", [file(0b1_0000, &two), file(0b1_0010, &records)].concat()),
+            (
+                "snapshot_and_segment",
+                [file(0b1_0001, &records), file(0b1_0000, &two)].concat(),
+            ),
+            (
+                "two_segments",
+                [file(0b1_0000, &two), file(0b1_0010, &records)].concat(),
+            ),
             ("raw", file(0, &records)),
             ("raw_batches", file(0b1000, &records)),
             ("crash_sequence_of_all_ones", file(0b1_0000, &last_of_all)),
@@ -220,7 +239,10 @@ mod tests {
                 fs::write(&path, &seed).unwrap();
             }
             let known = fs::read(&path).unwrap_or_default();
-            assert_eq!(known, seed, "{name}: run with TETHER_WRITE_SEEDS=1 to write it anew");
+            assert_eq!(
+                known, seed,
+                "{name}: run with TETHER_WRITE_SEEDS=1 to write it anew"
+            );
         }
         let recovered = recover(&files(&seeds()[1].1), NOW).unwrap();
         assert_eq!(recovered.held.iter().count(), 1);

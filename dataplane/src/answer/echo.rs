@@ -23,12 +23,7 @@ pub(super) fn reply4(layers: Layers<Ipv4>, station: &impl Station) -> Result<Ans
     } = layers;
     let source = Ipv4Addr::from(network.source);
     let destination = Ipv4Addr::from(network.destination);
-    check_ends(
-        link,
-        source.into(),
-        destination.into(),
-        station,
-    )?;
+    check_ends(link, source.into(), destination.into(), station)?;
     let request = request(message, Sum::default())?;
 
     turn_message(request, icmp::ECHO_REPLY4);
@@ -46,12 +41,7 @@ pub(super) fn reply6(layers: Layers<Ipv6>, station: &impl Station) -> Result<Ans
     } = layers;
     let source = Ipv6Addr::from(network.source);
     let destination = Ipv6Addr::from(network.destination);
-    check_ends(
-        link,
-        source.into(),
-        destination.into(),
-        station,
-    )?;
+    check_ends(link, source.into(), destination.into(), station)?;
     let len = network.payload_len.get();
     let pseudo = Sum::pseudo6(network.source, network.destination, ipv6::ICMP, len);
     let request = request(message, pseudo)?;

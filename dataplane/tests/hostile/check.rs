@@ -70,7 +70,11 @@ fn check_packet(port: &PortSpec, packet: &[u8], it: &Walked, is_summed: bool) {
     if let Some(inner) = inner(port, packet, it) {
         assert!(it.end <= usize::from(port.mtu), "{packet:02x?}");
         let within = walk(inner).unwrap_or_else(|| panic!("no packet within: {packet:02x?}"));
-        assert_eq!(within.end, inner.len(), "nothing else within: {packet:02x?}");
+        assert_eq!(
+            within.end,
+            inner.len(),
+            "nothing else within: {packet:02x?}"
+        );
         return check_transport(inner, &within, is_summed);
     }
     check_transport(packet, it, is_summed);
@@ -129,7 +133,10 @@ fn may_be_answer(packet: &[u8], it: &Walked) -> bool {
 /// announcements to groups.
 fn check_station(step: &Step<'_>, frame: &[u8], is_answer: bool) {
     let to = Mac(*frame.first_chunk().unwrap());
-    let mut here = step.known.iter().filter(|it| usize::from(it.port.0) == step.place);
+    let mut here = step
+        .known
+        .iter()
+        .filter(|it| usize::from(it.port.0) == step.place);
     if here.any(|it| it.mac == Some(to)) {
         return;
     }

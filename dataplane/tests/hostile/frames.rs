@@ -58,7 +58,10 @@ pub(crate) fn client(is_ipv4: bool, input: &mut Input<'_>) -> IpAddr {
 
 /// What a client and a service say to each other.
 pub(crate) fn ends(service: &ServiceSpec, input: &mut Input<'_>) -> Ends {
-    let from = (client(service.address.is_ipv4(), input), u16::from(input.byte() % 32));
+    let from = (
+        client(service.address.is_ipv4(), input),
+        u16::from(input.byte() % 32),
+    );
     let vip = match service.address {
         IpAddr::V4(v4) if service.prefix_length < 32 => {
             Ipv4Addr::from_bits(v4.to_bits() + u32::from(input.byte() % 20)).into()
@@ -79,7 +82,12 @@ pub(crate) fn ends(service: &ServiceSpec, input: &mut Input<'_>) -> Ends {
     }
 }
 
-fn network(link: (Mac, Mac), from: IpAddr, to: IpAddr, input: &mut Input<'_>) -> PacketBuilderStep<IpHeaders> {
+fn network(
+    link: (Mac, Mac),
+    from: IpAddr,
+    to: IpAddr,
+    input: &mut Input<'_>,
+) -> PacketBuilderStep<IpHeaders> {
     let builder = PacketBuilder::ethernet2(link.0.0, link.1.0);
     let shape = input.byte();
     let hops = if shape & 0xc0 == 0xc0 { shape & 3 } else { 64 };
@@ -131,9 +139,10 @@ pub(crate) fn packet(link: (Mac, Mac), ends: Ends, input: &mut Input<'_>) -> Vec
         Protocol::Udp => written(|out| network.udp(ends.from.1, ends.to.1).write(out, &payload)),
         Protocol::Tcp => {
             let mut header = TcpHeader::new(ends.from.1, ends.to.1, 1, 512);
-            (header.syn, header.ack) = (flags & 3 == 0, flags & 3 != 0);
-            (header.fin, header.rst) = (flags & 12 == 4, flags & 12 == 8);
-            if flags & 16 != 0 {
+            header.syn = flags.is_multiple_of(4);
+            header.ack = !header.syn;
+            (header.fin, header.rst) = (flags & 0b1100 == 0b0100, flags & 0b1100 == 0b1000);
+            if flags & 0b1_0000 != 0 {
                 let _ = header.set_options_raw(&[1, 2, 4, 5, 0xb4, 1, 1, 0]);
             }
             written(|out| network.tcp_header(header).write(out, &payload))
@@ -165,7 +174,11 @@ fn answer<'a>(spec: &'a TablesSpec, input: &mut Input<'_>) -> Option<(&'a Backen
     let backend = spec.backends.get(input.below(spec.backends.len()))?;
     let service = spec.services.iter().find(|it| it.id == backend.service)?;
     let client = ends(service, input);
-    let port = if backend.port == 0 { client.to.1 } else { backend.port };
+    let port = if backend.port == 0 {
+        client.to.1
+    } else {
+        backend.port
+    };
     let asked = Ends {
         to: (backend.address, port),
         ..client
@@ -194,10 +207,18 @@ pub(crate) fn error(spec: &TablesSpec, input: &mut Input<'_>) -> Option<Sent> {
     let (kind, code) = (input.byte(), input.byte() % 16);
     let frame = if quoted.from.0.is_ipv4() {
         let kind = [3, 3, 3, 4, 5, 11, 12, 8][usize::from(kind % 8)];
-        written(|out| network.icmpv4_raw(kind, code, [0, 0, 5, 0]).write(out, quote))
+        written(|out| {
+            network
+                .icmpv4_raw(kind, code, [0, 0, 5, 0])
+                .write(out, quote)
+        })
     } else {
         let kind = [1, 2, 2, 3, 4, 5, 128, 137][usize::from(kind % 8)];
-        written(|out| network.icmpv6_raw(kind, code, [0, 0, 5, 0]).write(out, quote))
+        written(|out| {
+            network
+                .icmpv6_raw(kind, code, [0, 0, 5, 0])
+                .write(out, quote)
+        })
     };
     Some(Sent { is_inside, frame })
 }
@@ -234,7 +255,10 @@ pub(crate) fn fragment(spec: &TablesSpec, input: &mut Input<'_>) -> Option<Sent>
     }
     cut.extend(piece);
     super::sums::make_right(&mut cut);
-    Some(Sent { is_inside, frame: cut })
+    Some(Sent {
+        is_inside,
+        frame: cut,
+    })
 }
 
 fn any_mac(input: &mut Input<'_>) -> Mac {
@@ -256,7 +280,10 @@ pub(crate) fn arp(spec: &TablesSpec, input: &mut Input<'_>) -> Sent {
         IpAddr::V6(_) => [192, 0, 2, 1],
     };
     let (sender, target) = (address(input), address(input));
-    let (mac, to) = (any_mac(input), if input.is_set() { own } else { Mac::BROADCAST });
+    let (mac, to) = (
+        any_mac(input),
+        if input.is_set() { own } else { Mac::BROADCAST },
+    );
     let operation = ArpOperation(u16::from(input.byte() % 3));
     let packet = ArpPacket::new(
         ArpHardwareId::ETHERNET,
@@ -267,7 +294,8 @@ pub(crate) fn arp(spec: &TablesSpec, input: &mut Input<'_>) -> Sent {
         &[0; 6],
         &target,
     );
-    let frame = packet.map(|packet| written(|out| PacketBuilder::ethernet2(mac.0, to.0).arp(packet).write(out)));
+    let frame = packet
+        .map(|packet| written(|out| PacketBuilder::ethernet2(mac.0, to.0).arp(packet).write(out)));
     Sent {
         is_inside,
         frame: frame.unwrap_or_default(),
@@ -278,7 +306,10 @@ pub(crate) fn arp(spec: &TablesSpec, input: &mut Input<'_>) -> Sent {
 fn known(spec: &TablesSpec, input: &mut Input<'_>) -> IpAddr {
     let ports = spec.ports.iter().flat_map(|it| &it.addresses);
     let gateways = spec.ports.iter().flat_map(|it| &it.gateways);
-    let mut all: Vec<IpAddr> = ports.map(|(address, _)| *address).chain(gateways.copied()).collect();
+    let mut all: Vec<IpAddr> = ports
+        .map(|(address, _)| *address)
+        .chain(gateways.copied())
+        .collect();
     all.extend(spec.services.iter().map(|it| it.address));
     all.extend(spec.backends.iter().map(|it| it.address));
     all.push(client(true, input));
@@ -303,7 +334,8 @@ pub(crate) fn ndp(spec: &TablesSpec, input: &mut Input<'_>) -> Sent {
         body.extend([option, 1]);
         body.extend(mac.0);
     }
-    let network = PacketBuilder::ethernet2(mac.0, own.0).ipv6(source.octets(), destination.octets(), hops);
+    let network =
+        PacketBuilder::ethernet2(mac.0, own.0).ipv6(source.octets(), destination.octets(), hops);
     let rest = [flags & 0xe0, 0, 0, 0];
     let frame = written(|out| network.icmpv6_raw(kind, 0, rest).write(out, &body));
     Sent { is_inside, frame }

@@ -3,8 +3,9 @@
 
 #![cfg(test)]
 
+#[cfg(feature = "dpdk")]
+mod mbufs;
+mod numbers;
 #[path = "path.rs"]
 mod path;
 mod seeds;
-#[cfg(feature = "dpdk")]
-mod mbufs;

@@ -7,18 +7,20 @@
 //!
 //! `TETHER_SEED` says which million; the test prints it.
 
-use super::path::{
-    check::check_frame,
-    input::Input,
-    mutate::{LEN_MAX, mutate},
-    network::{Layout, OUTSIDE},
-    plane::Plane,
-    sums::make_right,
+use super::{
+    numbers::{Numbers, seed},
+    path::{
+        check::check_frame,
+        input::Input,
+        mutate::{LEN_MAX, mutate},
+        network::{Layout, OUTSIDE},
+        plane::Plane,
+        sums::make_right,
+    },
 };
 use dpdk::{Eal, Mempool, MempoolConfig, Port, PortConfig, Queue};
 use pcap_file::pcap::{PcapPacket, PcapReader, PcapWriter};
 use std::{
-    env,
     fs::{self, File, OpenOptions},
     io::BufWriter,
     path::{Path, PathBuf},
@@ -38,34 +40,13 @@ const FLOWS: usize = 1024;
 const STEPS: u64 = 20;
 const CAPTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hostile/captures");
 
-/// Numbers that look random, the same for the same seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn bytes(&mut self) -> [u8; 64] {
-        let mut bytes = [0; 64];
-        for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_be_bytes());
-        }
-        bytes
-    }
-}
-
-fn seed() -> u64 {
-    let given = env::var("TETHER_SEED").ok();
-    given.map_or(0x7e7e_2026, |it| it.parse().expect("TETHER_SEED is a number"))
-}
-
 /// The frames of the captures that go to a port.
 fn captured(is_inside: bool) -> Vec<Vec<u8>> {
-    let names: &[&str] = if is_inside { &["answers"] } else { &["kernel", "crafted"] };
+    let names: &[&str] = if is_inside {
+        &["answers"]
+    } else {
+        &["kernel", "crafted"]
+    };
     let read = |name: &&str| {
         let path = format!("{CAPTURES}/{name}.pcap");
         let mut reader = PcapReader::new(File::open(path).unwrap()).unwrap();
@@ -98,6 +79,7 @@ impl Wire {
         make_fifo(&rx);
         make_fifo(&tx);
         let device = format!("{name},rx_pcap={},tx_pcap={}", rx.display(), tx.display());
+        let numbers = Numbers::new(1 + u64::from(2 * layout + u8::from(is_inside)));
         let layout = Layout::of(layout);
         let share = FRAMES / u64::from(LAYOUTS);
         let frames = match (layout.has_one_port, is_inside) {
@@ -105,8 +87,6 @@ impl Wire {
             (false, true) => share / 4,
             (false, false) => share - share / 4,
         };
-        let number = u64::from(device.as_bytes()[8]) << 32;
-        let numbers = Numbers(seed().wrapping_add(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         Self {
             name,
             layout,
@@ -121,7 +101,11 @@ impl Wire {
 
 fn make_fifo(path: &Path) {
     let status = Command::new("mkfifo").arg(path).status();
-    assert!(status.is_ok_and(|it| it.success()), "mkfifo {}", path.display());
+    assert!(
+        status.is_ok_and(|it| it.success()),
+        "mkfifo {}",
+        path.display()
+    );
 }
 
 fn send(path: &Path, layout: Layout, is_inside: bool, frames: u64, mut numbers: Numbers) {
@@ -131,7 +115,11 @@ fn send(path: &Path, layout: Layout, is_inside: bool, frames: u64, mut numbers: 
     }
     let file = OpenOptions::new().write(true).open(path).unwrap();
     let mut writer = PcapWriter::new(BufWriter::with_capacity(1 << 16, file)).unwrap();
-    let vlan = if is_inside { layout.inside_vlan } else { layout.outside_vlan };
+    let vlan = if is_inside {
+        layout.inside_vlan
+    } else {
+        layout.outside_vlan
+    };
     for _ in 0..frames {
         let frame = frame(&captured, vlan, &mut numbers);
         let len = u32::try_from(frame.len()).unwrap();
@@ -142,7 +130,9 @@ fn send(path: &Path, layout: Layout, is_inside: bool, frames: u64, mut numbers: 
 
 fn answers_by_one_port() -> Vec<Vec<u8>> {
     let mut frames = captured(true);
-    frames.iter_mut().for_each(|it| it[..6].copy_from_slice(&OUTSIDE.0));
+    for frame in &mut frames {
+        frame[..6].copy_from_slice(&OUTSIDE.0);
+    }
     frames
 }
 
@@ -157,7 +147,7 @@ fn frame(captured: &[Vec<u8>], vlan: Option<u16>, numbers: &mut Numbers) -> Vec<
         let [high, low] = vlan.to_be_bytes();
         frame.splice(12..12, [0x81, 0, high, low]);
     }
-    let bytes = numbers.bytes();
+    let bytes = numbers.bytes::<64>();
     let mut input = Input::new(&bytes);
     let how = input.byte();
     if how >= 64 {
@@ -165,7 +155,7 @@ fn frame(captured: &[Vec<u8>], vlan: Option<u16>, numbers: &mut Numbers) -> Vec<
         if !is_long {
             mutate(&mut frame, other, 1 + usize::from(how % 4), &mut input);
         }
-        if how % 2 == 0 {
+        if how.is_multiple_of(2) {
             make_right(&mut frame);
         }
     }
@@ -218,7 +208,7 @@ fn run(eal: &Eal, wires: Vec<Wire>, numbers: &mut Numbers) -> CountersView {
     let frames: u64 = wires.iter().map(|it| it.frames).sum();
     let pool = pool(eal, &wires[0].name);
     let opened = wires.iter().map(|it| open(eal, it, &pool));
-    let (ports, queues): (Vec<_>, Vec<_>) = opened.unzip();
+    let (opened, queues): (Vec<_>, Vec<_>) = opened.unzip();
     let before = pool.available();
     let (mut plane, seat) = Plane::new(layout);
     let queues = queues.into_iter().map(|it| DpdkPort::new(it, pool.clone()));
@@ -232,8 +222,8 @@ fn run(eal: &Eal, wires: Vec<Wire>, numbers: &mut Numbers) -> CountersView {
         plane.pass(if busy { 0 } else { 100 });
         let counters = counters(&plane);
         assert!(counters.adds_up(), "{counters:?}");
-        if counters.steps % STEPS == 0 {
-            let bytes = numbers.bytes();
+        if counters.steps.is_multiple_of(STEPS) {
+            let bytes = numbers.bytes::<64>();
             plane.change(bytes[63], &mut Input::new(&bytes));
         }
     }
@@ -241,10 +231,10 @@ fn run(eal: &Eal, wires: Vec<Wire>, numbers: &mut Numbers) -> CountersView {
     assert_eq!((counters.received, counters.held), (frames, 0));
     assert_eq!(pool.available(), before, "every buffer is back");
     drop(worker);
-    drop(ports);
+    drop(opened);
     let left: u64 = wires.into_iter().map(finish).sum();
-    let sent = [Fate::Forwarded, Fate::Returned].map(|it| counters.fate(it));
-    assert_eq!(left, sent.iter().sum::<u64>() + counters.originated);
+    let expected = [Fate::Forwarded, Fate::Returned].map(|it| counters.fate(it));
+    assert_eq!(left, expected.iter().sum::<u64>() + counters.originated);
     counters
 }
 
@@ -290,13 +280,17 @@ fn a_million_frames_have_one_fate_each_and_every_buffer_comes_back() {
     println!("TETHER_SEED={}", seed());
     let directory = Directory::new();
     let layouts = (0..LAYOUTS).map(|layout| {
-        let sides = if Layout::of(layout).has_one_port { 1 } else { 2 };
+        let sides = if Layout::of(layout).has_one_port {
+            1
+        } else {
+            2
+        };
         let wire = |side| Wire::new(&directory.0, layout, side == 1);
         (0..sides).map(wire).collect::<Vec<_>>()
     });
     let layouts: Vec<_> = layouts.collect();
     let eal = start_eal(layouts.iter().flatten());
-    let mut numbers = Numbers(seed() | 1);
+    let mut numbers = Numbers::new(0);
     let mut fates = vec![0; Fate::COUNT];
     for wires in layouts {
         let counters = run(&eal, wires, &mut numbers);

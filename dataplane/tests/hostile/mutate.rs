@@ -36,7 +36,10 @@ fn change(frame: &mut Vec<u8>, other: &[u8], input: &mut Input<'_>) {
         6 => add(frame, at, input.byte()),
         7 => frame.truncate(at),
         8 => frame.resize(frame.len() + usize::from(input.byte()), input.byte()),
-        9 => frame.resize(LEN_MAX.min(frame.len() + usize::from(input.short() % 2048)), 0),
+        9 => frame.resize(
+            LEN_MAX.min(frame.len() + usize::from(input.short() % 2048)),
+            0,
+        ),
         10 => splice(frame, at, other, input),
         11 => repeat(frame, at, input),
         12 => swap(frame, at, input),

@@ -51,23 +51,176 @@ struct Row(
 );
 
 const SERVICES: &[Row] = &[
-    Row(Tcp, "203.0.113.80", 32, 80, Way::Dsr, Scheduler::Maglev, &["10.0.0.1", "10.0.0.2"], 0),
-    Row(Tcp, "2001:db8:80::80", 128, 80, Way::Dsr, Scheduler::RoundRobin, &["fd00::3", "10.0.0.4"], 0),
-    Row(Udp, "203.0.113.80", 32, 53, Way::Dsr, Scheduler::LeastConnections, &["10.0.0.5", "10.0.0.6"], 0),
-    Row(Tcp, "203.0.113.81", 32, 80, Way::Ipip, Scheduler::WeightedRoundRobin, &["10.0.0.7", "10.0.0.8"], 0),
-    Row(Tcp, "2001:db8:80::81", 128, 80, Way::Ipip, Scheduler::Maglev, &["10.0.0.9", "fd00::a"], 0),
-    Row(Udp, "203.0.113.82", 32, 0, Way::Gre, Scheduler::PowerOfTwo, &["fd00::b", "10.0.0.12"], 0),
-    Row(Udp, "2001:db8:80::82", 128, 0, Way::GueHeader, Scheduler::SourceHash, &["10.0.0.13", "fd00::e"], 0),
-    Row(Udp, "203.0.113.83", 32, 443, Way::GueDirect, Scheduler::Maglev, &["10.77.0.15", "fd00::10"], 0),
-    Row(Tcp, "203.0.113.83", 32, 443, Way::GueHeader, Scheduler::Maglev, &["10.0.0.17", "fd77::12"], 0),
-    Row(Tcp, "203.0.113.84", 32, 80, Way::Nat, Scheduler::RoundRobin, &["10.0.0.19", "10.0.0.20"], 8080),
-    Row(Tcp, "2001:db8:80::84", 128, 80, Way::Nat, Scheduler::Maglev, &["fd00::15", "fd00::16"], 8080),
-    Row(Udp, "203.0.113.84", 32, 53, Way::Nat, Scheduler::LeastConnections, &["10.0.0.23", "10.0.0.24"], 53),
-    Row(Udp, "2001:db8:80::84", 128, 53, Way::Nat, Scheduler::RoundRobin, &["fd00::19"], 5353),
-    Row(Udp, "203.0.113.85", 32, 0, Way::Nat, Scheduler::RoundRobin, &["10.0.0.26"], 0),
-    Row(Tcp, "10.9.1.0", 28, 0, Way::Dsr, Scheduler::PowerOfTwo, &["10.0.0.27", "10.0.0.28"], 0),
-    Row(Udp, "2001:db8:90::", 64, 53, Way::Gre, Scheduler::SourceHash, &["fd00::1d", "10.0.0.30"], 0),
-    Row(Tcp, "10.9.1.4", 32, 80, Way::GueDirect, Scheduler::RoundRobin, &["fd00::1f"], 0),
+    Row(
+        Tcp,
+        "203.0.113.80",
+        32,
+        80,
+        Way::Dsr,
+        Scheduler::Maglev,
+        &["10.0.0.1", "10.0.0.2"],
+        0,
+    ),
+    Row(
+        Tcp,
+        "2001:db8:80::80",
+        128,
+        80,
+        Way::Dsr,
+        Scheduler::RoundRobin,
+        &["fd00::3", "10.0.0.4"],
+        0,
+    ),
+    Row(
+        Udp,
+        "203.0.113.80",
+        32,
+        53,
+        Way::Dsr,
+        Scheduler::LeastConnections,
+        &["10.0.0.5", "10.0.0.6"],
+        0,
+    ),
+    Row(
+        Tcp,
+        "203.0.113.81",
+        32,
+        80,
+        Way::Ipip,
+        Scheduler::WeightedRoundRobin,
+        &["10.0.0.7", "10.0.0.8"],
+        0,
+    ),
+    Row(
+        Tcp,
+        "2001:db8:80::81",
+        128,
+        80,
+        Way::Ipip,
+        Scheduler::Maglev,
+        &["10.0.0.9", "fd00::a"],
+        0,
+    ),
+    Row(
+        Udp,
+        "203.0.113.82",
+        32,
+        0,
+        Way::Gre,
+        Scheduler::PowerOfTwo,
+        &["fd00::b", "10.0.0.12"],
+        0,
+    ),
+    Row(
+        Udp,
+        "2001:db8:80::82",
+        128,
+        0,
+        Way::GueHeader,
+        Scheduler::SourceHash,
+        &["10.0.0.13", "fd00::e"],
+        0,
+    ),
+    Row(
+        Udp,
+        "203.0.113.83",
+        32,
+        443,
+        Way::GueDirect,
+        Scheduler::Maglev,
+        &["10.77.0.15", "fd00::10"],
+        0,
+    ),
+    Row(
+        Tcp,
+        "203.0.113.83",
+        32,
+        443,
+        Way::GueHeader,
+        Scheduler::Maglev,
+        &["10.0.0.17", "fd77::12"],
+        0,
+    ),
+    Row(
+        Tcp,
+        "203.0.113.84",
+        32,
+        80,
+        Way::Nat,
+        Scheduler::RoundRobin,
+        &["10.0.0.19", "10.0.0.20"],
+        8080,
+    ),
+    Row(
+        Tcp,
+        "2001:db8:80::84",
+        128,
+        80,
+        Way::Nat,
+        Scheduler::Maglev,
+        &["fd00::15", "fd00::16"],
+        8080,
+    ),
+    Row(
+        Udp,
+        "203.0.113.84",
+        32,
+        53,
+        Way::Nat,
+        Scheduler::LeastConnections,
+        &["10.0.0.23", "10.0.0.24"],
+        53,
+    ),
+    Row(
+        Udp,
+        "2001:db8:80::84",
+        128,
+        53,
+        Way::Nat,
+        Scheduler::RoundRobin,
+        &["fd00::19"],
+        5353,
+    ),
+    Row(
+        Udp,
+        "203.0.113.85",
+        32,
+        0,
+        Way::Nat,
+        Scheduler::RoundRobin,
+        &["10.0.0.26"],
+        0,
+    ),
+    Row(
+        Tcp,
+        "10.9.1.0",
+        28,
+        0,
+        Way::Dsr,
+        Scheduler::PowerOfTwo,
+        &["10.0.0.27", "10.0.0.28"],
+        0,
+    ),
+    Row(
+        Udp,
+        "2001:db8:90::",
+        64,
+        53,
+        Way::Gre,
+        Scheduler::SourceHash,
+        &["fd00::1d", "10.0.0.30"],
+        0,
+    ),
+    Row(
+        Tcp,
+        "10.9.1.4",
+        32,
+        80,
+        Way::GueDirect,
+        Scheduler::RoundRobin,
+        &["fd00::1f"],
+        0,
+    ),
 ];
 
 /// Which ports there are, and in which VLANs.
@@ -98,7 +251,9 @@ fn port(mac: Mac, vlan: Option<u16>, addresses: &[(&str, u8)]) -> PortSpec {
     PortSpec {
         mac,
         vlan,
-        addresses: addresses.map(|(address, bits)| (ip(address), *bits)).collect(),
+        addresses: addresses
+            .map(|(address, bits)| (ip(address), *bits))
+            .collect(),
         gateways: Vec::new(),
         mtu: MTU,
         neighbours: Vec::new(),
@@ -117,8 +272,16 @@ pub(crate) fn mac_of(address: IpAddr) -> Mac {
 /// The whole network. Every fifth backend has to be asked where it is.
 pub(crate) fn network(layout: Layout) -> TablesSpec {
     let mut ports = vec![
-        port(OUTSIDE, layout.outside_vlan, &[("192.0.2.2", 24), ("2001:db8::2", 64)]),
-        port(INSIDE, layout.inside_vlan, &[("10.0.0.250", 24), ("fd00::fa", 64)]),
+        port(
+            OUTSIDE,
+            layout.outside_vlan,
+            &[("192.0.2.2", 24), ("2001:db8::2", 64)],
+        ),
+        port(
+            INSIDE,
+            layout.inside_vlan,
+            &[("10.0.0.250", 24), ("fd00::fa", 64)],
+        ),
     ];
     let routers = [ip("192.0.2.1"), ip("2001:db8::1")];
     ports[0].gateways = routers.to_vec();
@@ -140,21 +303,23 @@ pub(crate) fn network(layout: Layout) -> TablesSpec {
 
 fn services() -> Vec<ServiceSpec> {
     let rows = (0_u16..).zip(SERVICES);
-    rows.map(|(id, Row(protocol, vip, bits, port, way, scheduler, _, _))| ServiceSpec {
-        id: ServiceId(id),
-        protocol: *protocol,
-        address: ip(vip),
-        prefix_length: *bits,
-        port: *port,
-        scheduler: *scheduler,
-        forward: forward(*way, id),
-        flow_timeout_s: 300,
-        affinity: true,
-        refresh: Refresh::Packet,
-        on_backend_down: OnBackendDown::Balance,
-        clients: ClientLists::default(),
-        limits: FlowLimits::default(),
-    })
+    rows.map(
+        |(id, Row(protocol, vip, bits, port, way, scheduler, _, _))| ServiceSpec {
+            id: ServiceId(id),
+            protocol: *protocol,
+            address: ip(vip),
+            prefix_length: *bits,
+            port: *port,
+            scheduler: *scheduler,
+            forward: forward(*way, id),
+            flow_timeout_s: 300,
+            affinity: true,
+            refresh: Refresh::Packet,
+            on_backend_down: OnBackendDown::Balance,
+            clients: ClientLists::default(),
+            limits: FlowLimits::default(),
+        },
+    )
     .collect()
 }
 
@@ -186,7 +351,9 @@ fn backends() -> Vec<BackendSpec> {
     let rows = (0_u16..).zip(SERVICES);
     let all = rows.flat_map(|(service, row)| {
         let Row(.., backends, listens) = row;
-        backends.iter().map(move |address| (ServiceId(service), *address, *listens))
+        backends
+            .iter()
+            .map(move |address| (ServiceId(service), *address, *listens))
     });
     let numbered = (1_u16..).zip(all);
     numbered
@@ -205,14 +372,33 @@ fn backends() -> Vec<BackendSpec> {
 
 /// Clients, and addresses that nobody may send from.
 pub(crate) const SOURCES4: [&str; 14] = [
-    "198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.200", "192.0.2.1", "10.0.0.19",
-    "203.0.113.80", "203.0.113.84", "192.0.2.2", "127.0.0.1", "0.0.0.0", "224.0.0.1",
-    "255.255.255.255", "10.0.0.255",
+    "198.51.100.1",
+    "198.51.100.2",
+    "198.51.100.3",
+    "198.51.100.200",
+    "192.0.2.1",
+    "10.0.0.19",
+    "203.0.113.80",
+    "203.0.113.84",
+    "192.0.2.2",
+    "127.0.0.1",
+    "0.0.0.0",
+    "224.0.0.1",
+    "255.255.255.255",
+    "10.0.0.255",
 ];
 /// The same of IPv6.
 pub(crate) const SOURCES6: [&str; 10] = [
-    "2001:db8:7::1", "2001:db8:7::2", "2001:db8:7::3", "2001:db8::1", "fd00::15", "fe80::1",
-    "2001:db8:80::80", "::", "::1", "ff02::1",
+    "2001:db8:7::1",
+    "2001:db8:7::2",
+    "2001:db8:7::3",
+    "2001:db8::1",
+    "fd00::15",
+    "fe80::1",
+    "2001:db8:80::80",
+    "::",
+    "::1",
+    "ff02::1",
 ];
 
 /// A list of clients that one of them is not in.

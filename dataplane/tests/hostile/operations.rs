@@ -68,7 +68,10 @@ fn operate(kind: u8, world: &mut World, input: &mut Input<'_>) {
 
 /// Puts a frame on the wire: addressed and tagged for the port, unless it is as it stands, mostly whole.
 fn put(sent: Sent, is_raw: bool, world: &mut World, input: &mut Input<'_>) {
-    let Sent { is_inside, mut frame } = sent;
+    let Sent {
+        is_inside,
+        mut frame,
+    } = sent;
     let (port, mac, vlan) = world.port(is_inside);
     if !is_raw && frame.len() >= 14 {
         if frame[0] & 1 == 0 {
@@ -88,7 +91,11 @@ fn put(sent: Sent, is_raw: bool, world: &mut World, input: &mut Input<'_>) {
     if world.is_summed {
         make_right(&mut frame);
     }
-    let shape = if how & 0x7f == 0x7f { input.byte() % 2 } else { 2 };
+    let shape = if how & 0x7f == 0x7f {
+        input.byte() % 2
+    } else {
+        2
+    };
     world.send(port, frame, shape);
 }
 

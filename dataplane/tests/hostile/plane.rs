@@ -82,7 +82,10 @@ impl Plane {
         let service = &self.spec.services[place];
         let source = source(service.address.is_ipv4(), input);
         let owners = self.spec.backends.iter();
-        let owners: Vec<_> = owners.filter(|it| it.service == service.id).map(|it| it.id).collect();
+        let owners: Vec<_> = owners
+            .filter(|it| it.service == service.id)
+            .map(|it| it.id)
+            .collect();
         let ms = 1_u32 << (input.byte() % 20);
         let grant = Grant {
             deadline: self.now + u64::from(ms),
@@ -91,7 +94,11 @@ impl Plane {
         };
         if let (Some(source), false) = (source, owners.is_empty()) {
             let service = service.id;
-            self.store(AffinityKey { service, source }, input.one_of(&owners), grant);
+            self.store(
+                AffinityKey { service, source },
+                input.one_of(&owners),
+                grant,
+            );
         }
     }
 

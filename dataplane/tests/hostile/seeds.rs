@@ -1,7 +1,10 @@
 //! The inputs that the fuzz target `forward` begins with, which are real frames, and whatever once
 //! crashed.
 
-use super::path::operations::{RAW, SUMMED, run};
+use super::{
+    numbers::{Numbers, seed},
+    path::operations::{RAW, SUMMED, run},
+};
 use pcap_file::pcap::PcapReader;
 use std::{env, fs, fs::File, path::Path};
 
@@ -9,6 +12,8 @@ const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/forward");
 const CAPTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hostile/captures");
 /// Frames of one seed.
 const FRAMES: usize = 24;
+/// Inputs of any bytes.
+const INPUTS: usize = 40;
 /// The longest of them: those that are longer are for real buffers.
 const LEN_MAX: usize = 2048;
 
@@ -34,7 +39,12 @@ fn seeds_of(capture: &str, port: u8) -> Vec<(String, Vec<u8>)> {
 }
 
 fn seeds() -> Vec<(String, Vec<u8>)> {
-    [seeds_of("kernel", RAW), seeds_of("crafted", RAW), seeds_of("answers", RAW + 1)].concat()
+    [
+        seeds_of("kernel", RAW),
+        seeds_of("crafted", RAW),
+        seeds_of("answers", RAW + 1),
+    ]
+    .concat()
 }
 
 /// `TETHER_WRITE_SEEDS=1` writes them anew, after a change of the captures.
@@ -46,7 +56,10 @@ fn the_seeds_are_the_captures() {
             fs::write(&path, &input).unwrap();
         }
         let seed = fs::read(&path).unwrap_or_default();
-        assert!(seed == input, "{name}: run with TETHER_WRITE_SEEDS=1 to write it anew");
+        assert!(
+            seed == input,
+            "{name}: run with TETHER_WRITE_SEEDS=1 to write it anew"
+        );
     }
 }
 
@@ -59,4 +72,25 @@ fn every_seed_and_past_crash_passes() {
         println!("{}", path.display());
         run(&fs::read(path).unwrap());
     }
+}
+
+/// What a fuzzer does with them, for a moment: bytes, and seeds with others in places.
+#[test]
+fn inputs_of_any_bytes_pass() {
+    println!("TETHER_SEED={}", seed());
+    let mut numbers = Numbers::new(0);
+    let seeds = seeds();
+    for _ in 0..INPUTS {
+        run(&numbers.bytes::<600>());
+        let mut input = seeds[below(seeds.len(), &mut numbers)].1.clone();
+        for _ in 0..16 {
+            let place = below(input.len(), &mut numbers);
+            input[place] = numbers.bytes::<1>()[0];
+        }
+        run(&input);
+    }
+}
+
+fn below(count: usize, numbers: &mut Numbers) -> usize {
+    usize::try_from(numbers.next() % count as u64).unwrap()
 }

@@ -149,7 +149,15 @@ pub(crate) fn make_right(frame: &mut [u8]) {
         put(packet, field, 0);
         let checksum = !folded(pseudo + sum(&packet[bytes]));
         let is_udp = it.protocol == UDP;
-        put(packet, field, if is_udp && checksum == 0 { 0xffff } else { checksum });
+        put(
+            packet,
+            field,
+            if is_udp && checksum == 0 {
+                0xffff
+            } else {
+                checksum
+            },
+        );
     }
 }
 

@@ -27,10 +27,11 @@ const WAIT_MS: u64 = 5_000;
 const FORGET_MS: u64 = 400_000;
 
 pub(crate) struct World {
+    // Dropped first: tables that go before their readers leave their memory to them.
+    worker: Worker<MemoryPort>,
     pub(crate) plane: Plane,
     /// Whether checksums are made right in whatever is sent.
     pub(crate) is_summed: bool,
-    worker: Worker<MemoryPort>,
     peers: Vec<MemoryPeer>,
     /// What was sent by each port since the last step.
     sent: Vec<Vec<Vec<u8>>>,
@@ -42,12 +43,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(layout: Layout, is_summed: bool) -> Self {
-        let (plane, seat) = Plane::new(layout);
-        let ports = plane.spec.ports.iter().map(|_| MemoryPort::new(FRAMES, QUEUE));
-        let (ports, peers): (Vec<_>, Vec<_>) = ports.unzip();
+        let (plane, of_worker) = Plane::new(layout);
+        let ends = plane.spec.ports.iter();
+        let ends = ends.map(|_| MemoryPort::new(FRAMES, QUEUE));
+        let (ports, peers): (Vec<_>, Vec<_>) = ends.unzip();
         let sent = vec![Vec::new(); peers.len()];
         Self {
-            worker: Worker::new(seat, ports, FLOWS),
+            worker: Worker::new(of_worker, ports, FLOWS),
             plane,
             is_summed,
             peers,
@@ -87,9 +89,8 @@ impl World {
         self.worker.step(self.plane.now);
         let after = self.counters();
         assert!(after.adds_up(), "{after:?}");
-        let left = |it: &CountersView| {
-            it.fate(Fate::Forwarded) + it.fate(Fate::Returned) + it.originated
-        };
+        let left =
+            |it: &CountersView| it.fate(Fate::Forwarded) + it.fate(Fate::Returned) + it.originated;
         self.unread += usize::try_from(left(&after) - left(&before)).unwrap();
         self.learn();
         if !is_stuck {
@@ -135,7 +136,10 @@ impl World {
     fn check_flows(&self) {
         let of_backends = self.plane.flows();
         let places = self.counters().flow_places;
-        assert!(of_backends <= places, "{of_backends} flows in {places} places");
+        assert!(
+            of_backends <= places,
+            "{of_backends} flows in {places} places"
+        );
         for (key, cell) in &self.plane.affinities {
             let flows = self.plane.writer.affinities().view(*cell).flows;
             assert!(u64::from(flows) <= of_backends, "{flows} flows of {key:?}");
@@ -156,7 +160,11 @@ impl World {
         assert_eq!((counters.held, counters.flows), (0, 0));
         assert_eq!(self.plane.flows(), 0);
         for (key, cell) in &self.plane.affinities {
-            assert_eq!(self.plane.writer.affinities().view(*cell).flows, 0, "{key:?}");
+            assert_eq!(
+                self.plane.writer.affinities().view(*cell).flows,
+                0,
+                "{key:?}"
+            );
         }
     }
 }

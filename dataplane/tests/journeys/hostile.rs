@@ -50,7 +50,12 @@ fn addresses_of_the_forwarder_and_its_links_are_no_clients() {
     prefixes.services[0].prefix_length = 26;
     let mut world = World::of(prefixes, USUAL);
     let flow = from_to("203.0.113.81:80", WEB4);
-    dropped(&mut world, "another VIP of a prefix", "bad_source", &flow.syn());
+    dropped(
+        &mut world,
+        "another VIP of a prefix",
+        "bad_source",
+        &flow.syn(),
+    );
 }
 
 #[test]
@@ -72,7 +77,13 @@ fn r8_an_icmp_error_of_nobody_or_to_everyone_is_not_passed_on() {
     assert_eq!(world.receiver(&flow.syn()), Some(B1));
     let error = error4(3, 4, flow, 40);
     let from = |source: [u8; 4]| resummed(patched(error.clone(), 26, &source));
-    for source in [[0; 4], [127, 0, 0, 1], [224, 0, 0, 1], [203, 0, 113, 80], [192, 0, 2, 255]] {
+    for source in [
+        [0; 4],
+        [127, 0, 0, 1],
+        [224, 0, 0, 1],
+        [203, 0, 113, 80],
+        [192, 0, 2, 255],
+    ] {
         dropped(&mut world, "of nobody", "bad_source", &from(source));
     }
     let to_everyone = patched(error.clone(), 0, &Mac::BROADCAST.0);
@@ -112,7 +123,10 @@ fn no_client_says_by_which_route_its_packet_goes() {
     for (says, options) in [
         ("a loose route", &[131, 7, 4, 192, 0, 2, 7, 0][..]),
         ("a strict route", &[137, 7, 4, 192, 0, 2, 7, 0]),
-        ("a route after others", &[1, 1, 7, 3, 4, 131, 3, 4, 0, 0, 0, 0]),
+        (
+            "a route after others",
+            &[1, 1, 7, 3, 4, 131, 3, 4, 0, 0, 0, 0],
+        ),
         ("a route that was followed", &[131, 7, 8, 192, 0, 2, 7, 0]),
         ("an option of nothing", &[7, 0, 0, 0]),
         ("an option of one byte", &[7, 1, 0, 0]),
@@ -135,7 +149,13 @@ fn no_client_says_by_which_route_its_packet_goes() {
 #[test]
 fn nobody_is_told_that_a_packet_is_too_big_but_a_station() {
     let mut world = World::of(through(IPIP), USUAL);
-    for mac in [Mac::BROADCAST, Mac([1, 0, 0x5e, 0, 0, 1]), Mac([0; 6]), OUTSIDE, INSIDE] {
+    for mac in [
+        Mac::BROADCAST,
+        Mac([1, 0, 0x5e, 0, 0, 1]),
+        Mac([0; 6]),
+        OUTSIDE,
+        INSIDE,
+    ] {
         let frame = patched(too_long(1), 6, &mac.0);
         assert_eq!(world.send(&frame), [], "{mac}");
     }
@@ -188,8 +208,18 @@ fn no_neighbour_is_where_the_forwarder_is() {
 fn what_the_other_port_announces_is_no_conflict() {
     let mut world = World::new();
     let vip = VIP4.parse().unwrap();
-    let announced = arp((INSIDE, Mac::BROADCAST), ArpOperation::REQUEST, (INSIDE, vip), (Mac([0; 6]), vip));
-    dropped(&mut world, "both ports on one link", "bad_source", &announced);
+    let announced = arp(
+        (INSIDE, Mac::BROADCAST),
+        ArpOperation::REQUEST,
+        (INSIDE, vip),
+        (Mac([0; 6]), vip),
+    );
+    dropped(
+        &mut world,
+        "both ports on one link",
+        "bad_source",
+        &announced,
+    );
 }
 
 #[test]
@@ -197,9 +227,15 @@ fn what_is_answered_to_everyone_is_a_claim_and_is_asked_about() {
     let mut world = World::settled(usual(), USUAL);
     let other = Mac([2, 0, 0, 0, 9, 9]);
     world.pass(2000);
-    world.put(0, INSIDE_PORT, &claim(ArpOperation::REPLY, Mac::BROADCAST, other));
+    world.put(
+        0,
+        INSIDE_PORT,
+        &claim(ArpOperation::REPLY, Mac::BROADCAST, other),
+    );
     let left = world.step(0);
-    let asks = left.iter().any(|it| it.port == INSIDE_PORT && it.frame[..6] == other.0);
+    let asks = left
+        .iter()
+        .any(|it| it.port == INSIDE_PORT && it.frame[..6] == other.0);
     assert!(asks, "{left:?}");
     assert_eq!(mac_of_b1(&world), Some(other));
 }
@@ -214,7 +250,10 @@ fn an_affinity_is_not_extended_by_what_is_refused() {
         world.send(&from_to(&format!("{source}:4000"), WEB4).syn());
     }
     assert_eq!(world.view(affinity).deadline, deadline);
-    assert_eq!(world.receiver(&from_to("192.0.2.9:4000", WEB4).syn()), Some(B1));
+    assert_eq!(
+        world.receiver(&from_to("192.0.2.9:4000", WEB4).syn()),
+        Some(B1)
+    );
     assert_eq!(world.view(affinity).deadline, world.now + 60_000);
     assert_eq!(world.peers[0][OUTSIDE_PORT].free_frames(), 1024);
 }

@@ -31,7 +31,11 @@ fn check_batch(bytes: &[u8]) {
         let signals = read::batch(&batch, 7);
         assert_eq!(signals.len(), batch.signals.len());
         let wrong = read::wrong(&signals);
-        assert!(wrong.iter().all(|(place, _)| signals[*place].source.is_err()));
+        assert!(
+            wrong
+                .iter()
+                .all(|(place, _)| signals[*place].source.is_err())
+        );
         for signal in &signals {
             if let Ok(source) = &signal.source {
                 let again = source.to_string().parse();
@@ -117,7 +121,10 @@ mod tests {
                 fs::write(&path, &seed).unwrap();
             }
             let known = fs::read(&path).unwrap_or_default();
-            assert_eq!(known, seed, "{name}: run with TETHER_WRITE_SEEDS=1 to write it anew");
+            assert_eq!(
+                known, seed,
+                "{name}: run with TETHER_WRITE_SEEDS=1 to write it anew"
+            );
         }
     }
 }
