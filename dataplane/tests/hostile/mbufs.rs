@@ -164,13 +164,12 @@ fn frame(captured: &[Vec<u8>], vlan: Option<u16>, numbers: &mut Numbers) -> Vec<
 
 fn receive(path: &Path, layout: Layout, is_inside: bool) -> u64 {
     let (plane, _) = Plane::new(layout);
-    let port = &plane.spec.ports[usize::from(is_inside)];
     let mut reader = PcapReader::new(File::open(path).unwrap()).unwrap();
     let mut count = 0;
     while let Some(packet) = reader.next_packet() {
         let packet = packet.unwrap();
         assert_eq!(packet.data.len(), packet.orig_len as usize);
-        check_frame(port, &packet.data, false);
+        check_frame(&plane.spec.ports, is_inside.into(), &packet.data, false);
         count += 1;
     }
     count
