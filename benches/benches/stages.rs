@@ -51,6 +51,7 @@ fn service(number: u16) -> ServiceSpec {
         port: 80,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
+        proxy_protocol: false,
         flow_timeout_s: 300,
         affinity: true,
         refresh: Refresh::Packet,

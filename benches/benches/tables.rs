@@ -33,6 +33,7 @@ fn spec(services: u16, backends_each: u16) -> TablesSpec {
         port: 80,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
+        proxy_protocol: false,
         flow_timeout_s: 300,
         affinity: true,
         refresh: Refresh::Packet,
@@ -58,9 +59,11 @@ fn spec(services: u16, backends_each: u16) -> TablesSpec {
             gateways: Vec::new(),
             mtu: 1500,
             neighbours: Vec::new(),
+            spread: None,
         }],
         services: (0..services).map(service).collect(),
         backends: (0..services * backends_each).map(backend).collect(),
+        pools: Vec::new(),
     }
 }
 

@@ -179,6 +179,11 @@ pub struct Service {
     pub forward: Forward,
     /// How packets are wrapped, where [`Self::forward`] is `ipip`, `gre` or `gue`.
     pub tunnel: Tunnel,
+    /// Behind what clients are put, where [`Self::forward`] is `fullnat`.
+    pub fullnat: Fullnat,
+    /// Whether connections to backends begin with a PROXY header, where [`Self::forward`] is `fullnat`
+    /// and [`Self::protocol`] TCP. Default false.
+    pub proxy_protocol: bool,
     /// How long a silent flow is remembered, 1 s to 2 h. Default 5 min.
     pub flow_timeout: Duration,
     /// How long a backend that comes up takes to get its whole weight, 1 s to 1 h; none: at once.
@@ -220,6 +225,16 @@ pub struct Tunnel {
     pub source_v6: Option<Prefix>,
     /// The largest segment that a client's SYN may offer, in bytes.
     pub mss_clamp: Option<u16>,
+}
+
+/// `[service.fullnat]`: the local addresses of a service with full NAT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fullnat {
+    /// The addresses and prefixes that clients get; empty without full NAT. At most 256 addresses
+    /// over all services, none of them another's of the file.
+    pub pool: Vec<Prefix>,
+    /// The lowest and the highest port that flows get. Default 1024 to 65535.
+    pub ports: (u16, u16),
 }
 
 /// A subnet: host bits are clear.
@@ -353,6 +368,27 @@ impl Prefix {
     #[must_use]
     pub fn is_one(&self) -> bool {
         self.length == if self.address.is_ipv4() { 32 } else { 128 }
+    }
+
+    /// How many addresses it has; of many, the most that a number can say.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let bits = if self.address.is_ipv4() { 32 } else { 128 };
+        1_u64
+            .checked_shl(bits - u32::from(self.length))
+            .unwrap_or(u64::MAX)
+    }
+
+    /// Its addresses, from the first on.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let first = self.address;
+        (0..self.count()).map(move |number| match first {
+            IpAddr::V4(v4) => {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                Ipv4Addr::from_bits(v4.to_bits().wrapping_add(number)).into()
+            }
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits().wrapping_add(number.into())).into(),
+        })
     }
 
     /// Whether `address` is in it.

@@ -269,7 +269,10 @@ fn workers(page: &mut Page, control: &Control) {
 }
 
 fn worker_counter(page: &mut Page, views: &[(u16, WorkerView)], counter: &str) {
-    let is_gauge = matches!(counter, "held" | "flows");
+    let is_gauge = matches!(
+        counter,
+        "held" | "flows" | "local_ports" | "local_ports_used"
+    );
     let (kind, suffix) = if is_gauge {
         ("gauge", "")
     } else {

@@ -1,7 +1,7 @@
 //! What the control thread needs to know of the NICs, without knowing what they are made of.
 
 use tether_api::operator::PortCounters;
-use tether_dataplane::Mac;
+use tether_dataplane::{Mac, tables::spread::Spread};
 
 /// One port, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,11 @@ pub trait Ports: Send {
     /// Every port, in the order of the configuration. Called by the control thread a few times a
     /// second at most; must not block.
     fn view(&self) -> Vec<PortView>;
+
+    /// How each port spreads frames over the workers' queues, where that is known. Asked once.
+    fn spreads(&self) -> Vec<Option<Spread>> {
+        Vec::new()
+    }
 
     /// The frequency of the time-stamp counter, in cycles a second.
     fn cycles_per_second(&self) -> u64;

@@ -12,6 +12,8 @@ use tether_dataplane::{
         PortSpec, TablesSpec,
         backend::BackendSpec,
         clients::ClientLists,
+        id::ServiceId,
+        pool::PoolSpec,
         prefix::Prefix,
         service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
         tunnel::{Encapsulation, GueVariant, TunnelSpec},
@@ -21,12 +23,6 @@ use tether_dataplane::{
 /// Cells beyond the configured affinities: one that is replaced keeps its own until every worker
 /// has passed, and nothing is refused for it.
 const SPARE_CELLS: usize = 4096;
-
-/// Words of the configuration that this version's packet path does not have, one sentence each.
-#[must_use]
-pub fn unsupported(config: &Config) -> Vec<String> {
-    config.services.iter().flat_map(unsupported_by).collect()
-}
 
 /// Keys that are read but have no effect in this version: to warn of, nothing is done wrong.
 #[must_use]
@@ -39,18 +35,6 @@ pub fn without_effect(config: &Config) -> Vec<String> {
         )
     });
     taps.collect()
-}
-
-fn unsupported_by(service: &config::Service) -> Vec<String> {
-    let name = &service.name;
-    let mut found = Vec::new();
-    if forward(service.forward, &service.tunnel).is_none() {
-        found.push(format!(
-            "service {name}: forward = \"{}\" is not in this version; dsr, nat, ipip, gre and gue are",
-            service.forward
-        ));
-    }
-    found
 }
 
 /// How many affinity cells the data plane is to have.
@@ -83,33 +67,56 @@ fn port_spec(port: &config::Port, view: &PortView) -> PortSpec {
         gateways: v4.into_iter().chain(v6).collect(),
         mtu: port.mtu.unwrap_or(MTU),
         neighbours: Vec::new(),
+        spread: None,
     }
 }
 
-/// The tables; `affinity` is the forwarder's own switch. Services of [`unsupported`] words are
-/// left out.
+/// The tables; `affinity` is the forwarder's own switch.
 #[must_use]
 pub fn tables(registry: &Registry, ports: &[PortSpec], affinity: bool) -> TablesSpec {
     let services = registry.services();
     TablesSpec {
         ports: ports.to_vec(),
         services: services
-            .filter_map(|service| service_spec(service, affinity))
+            .map(|service| service_spec(service, affinity))
             .collect(),
         backends: backend_specs(registry).collect(),
+        pools: registry
+            .services()
+            .filter_map(|it| pool_spec(it.id, &it.settings))
+            .collect(),
     }
 }
 
-fn service_spec(service: &Service, affinity: bool) -> Option<ServiceSpec> {
+/// The local addresses of a configuration, whatever places its services will have.
+#[must_use]
+pub fn pools(config: &Config) -> Vec<PoolSpec> {
+    let services = config.services.iter();
+    let pools = services.filter_map(|service| pool_spec(ServiceId::default(), service));
+    pools.collect()
+}
+
+/// The local addresses of a service with full NAT.
+fn pool_spec(service: ServiceId, settings: &config::Service) -> Option<PoolSpec> {
+    let pool = settings.fullnat.pool.iter();
+    (settings.forward == config::Forward::Fullnat).then(|| PoolSpec {
+        service,
+        addresses: pool.flat_map(config::Prefix::addresses).collect(),
+        ports: settings.fullnat.ports,
+    })
+}
+
+fn service_spec(service: &Service, affinity: bool) -> ServiceSpec {
     let settings = &service.settings;
-    Some(ServiceSpec {
+    ServiceSpec {
         id: service.id,
         protocol: protocol(settings.protocol),
         address: settings.address,
         prefix_length: settings.prefix_length,
         port: settings.port,
         scheduler: scheduler(settings.scheduler),
-        forward: forward(settings.forward, &settings.tunnel)?,
+        proxy_protocol: settings.proxy_protocol,
+        forward: forward(settings.forward, &settings.tunnel),
         flow_timeout_s: u32::try_from(settings.flow_timeout.as_secs())
             .unwrap_or(limits::FLOW_TIMEOUT_S)
             .clamp(1, limits::FLOW_TIMEOUT_S),
@@ -131,7 +138,7 @@ fn service_spec(service: &Service, affinity: bool) -> Option<ServiceSpec> {
             per_second: settings.limits.new_flows_per_second,
             per_second_per_source: settings.limits.new_flows_per_second_per_source,
         },
-    })
+    }
 }
 
 fn prefixes(list: &[config::Prefix]) -> Vec<Prefix> {
@@ -182,11 +189,11 @@ fn scheduler(scheduler: config::Scheduler) -> Scheduler {
     }
 }
 
-fn forward(forward: config::Forward, tunnel: &config::Tunnel) -> Option<Forward> {
+fn forward(forward: config::Forward, tunnel: &config::Tunnel) -> Forward {
     let encapsulation = match forward {
-        config::Forward::Dsr => return Some(Forward::Dsr),
-        config::Forward::Nat => return Some(Forward::Nat),
-        config::Forward::Fullnat => return None,
+        config::Forward::Dsr => return Forward::Dsr,
+        config::Forward::Nat => return Forward::Nat,
+        config::Forward::Fullnat => return Forward::Fullnat,
         config::Forward::Ipip => Encapsulation::Ipip,
         config::Forward::Gre => Encapsulation::Gre,
         config::Forward::Gue => Encapsulation::Gue {
@@ -198,7 +205,7 @@ fn forward(forward: config::Forward, tunnel: &config::Tunnel) -> Option<Forward>
         },
     };
     let prefix = |prefix: config::Prefix| (prefix.address, prefix.length);
-    Some(Forward::Tunnel(TunnelSpec {
+    Forward::Tunnel(TunnelSpec {
         encapsulation,
         source_v4: tunnel.source_v4.map(prefix).and_then(|it| match it {
             (IpAddr::V4(address), length) => Some((address, length)),
@@ -209,5 +216,5 @@ fn forward(forward: config::Forward, tunnel: &config::Tunnel) -> Option<Forward>
             (IpAddr::V6(address), length) => Some((address, length)),
         }),
         mss_clamp: tunnel.mss_clamp,
-    }))
+    })
 }

@@ -24,11 +24,13 @@ use crossbeam_channel::Sender;
 use dpdk::{Eal, Mbuf, Mempool, MempoolConfig, Port, PortConfig, Queue, UnconfiguredPort};
 use std::{
     io,
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 use tether_dataplane::{
+    Exchange,
     clock::Clock,
-    limits::HELD,
+    limits::{HANDED_OVER, HELD},
     plane::Seat,
     port::{BURST, dpdk::DpdkPort},
     worker::{Idle, Worker},
@@ -189,10 +191,11 @@ const DRIVER_RINGS: u32 = 6144;
 
 /// Buffers of a port's pool, for as many workers as it has queues. Each worker can have out at once:
 /// both its queues full, the driver's rings full, its cache full, one burst in its hands and one on
-/// the way out, and every frame that it may hold for a neighbour. 10816 at present, 26 MB.
+/// the way out, every frame that it may hold for a neighbour, and those that wait for it from other
+/// workers. 11328 at present, 27 MB.
 fn buffers(queues: u16) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
-    const OWN: u32 = (2 * BURST + HELD) as u32;
+    const OWN: u32 = (2 * BURST + HELD + HANDED_OVER) as u32;
     const EACH: u32 = 2 * DESCRIPTORS as u32 + DRIVER_RINGS + CACHE * 3 / 2 + OWN;
     EACH * u32::from(queues)
 }
@@ -249,12 +252,16 @@ impl Crew {
         control: &Sender<Command>,
     ) -> Result<Team, WorkersError> {
         let mut threads = Vec::new();
+        let ports = self.hands.first().map_or(0, |hand| hand.ports.len());
+        // Gone with the last worker, in its thread: there may be frames in it.
+        let exchange = Exchange::new(self.hands.len(), ports);
         for (hand, seat) in self.hands.into_iter().zip(seats) {
             let alarm = Alarm {
                 core: hand.core,
                 control: control.clone(),
             };
             let (eal, flows, idle) = (self.eal.clone(), self.flows, self.idle);
+            let exchange = Arc::clone(&exchange);
             let (started, outcome) = crossbeam_channel::bounded(1);
             let core = hand.core;
             let life = move || {
@@ -262,7 +269,8 @@ impl Crew {
                 match prepare(&eal, core) {
                     Err(error) => drop(started.send(Err(error))),
                     Ok(lcore) => {
-                        let mut worker = Worker::new(seat, hand.ports, flows);
+                        let mut worker = Worker::new(seat, hand.ports, flows).join(&exchange);
+                        drop(exchange);
                         drop(started.send(Ok(())));
                         worker.run(&clock, idle);
                         // Buffers go back through the thread's cache, so before its lcore id.

@@ -86,19 +86,6 @@ fn every_problem_is_said_with_its_place() {
 }
 
 #[test]
-fn what_this_version_does_not_have_is_no_good_file() {
-    let text = good(Path::new("/run"), "127.0.0.1:0")
-        .replace("name = \"shop\"", "name = \"shop\"\nforward = \"fullnat\"");
-    let (_, ended) = run(&text, &["--check"]);
-    assert_eq!(ended.code, 2);
-    assert!(
-        ended.stdout.contains("not in this version"),
-        "{}",
-        ended.stdout
-    );
-}
-
-#[test]
 fn a_file_that_is_not_there_is_a_problem_of_both() {
     let file = ["--config", "/nonexistent/tether.toml"];
     let checked = tetherd(&[&file[..], &["--check"]].concat());

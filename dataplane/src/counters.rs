@@ -117,6 +117,9 @@ counters! {
     flows_expired "flows that timed out";
     flows "flows that are remembered now";
     flow_places "flows that there is room for";
+    local_ports_used "local ports of full NAT that flows have now";
+    local_ports "local ports of full NAT that there are";
+    taken_over "packets that another worker had received, counted where they were taken over";
     refreshes "times that a packet of a flow looked to extend its affinity";
     neighbours_learned "answers of neighbours that were of use";
     busy_cycles "cycles of the time-stamp counter in turns in which packets were received";

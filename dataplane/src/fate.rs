@@ -35,7 +35,7 @@ macro_rules! fates {
 
 fates! {
     Forwarded "forwarded" "sent to a backend";
-    Returned "returned" "a backend's answer through NAT, sent to its client";
+    Returned "returned" "a backend's answer through NAT or full NAT, sent to its client";
     Answered "answered" "answered by the forwarder itself (ARP, NDP, ping)";
     Learned "learned" "an answer to the forwarder's own ARP or NDP question";
     FrameTruncated "frame_truncated" "shorter than its Ethernet header";
@@ -60,6 +60,8 @@ fates! {
     IcmpMalformed "icmp_malformed" "ICMP message truncated or its checksum wrong";
     IcmpUnhandled "icmp_unhandled" "an ICMP message that the forwarder has no use for";
     IcmpNoFlow "icmp_no_flow" "an ICMP error about a packet of no flow or affinity that is known";
+    PathMtu "path_mtu" "an ICMP error that says how long packets through a tunnel may be";
+    TunnelError "tunnel_error" "another ICMP error about a packet through a tunnel, which did not arrive";
     NdpMalformed "ndp_malformed" "NDP message truncated, off-link or with bad options";
     NdpNotOurs "ndp_not_ours" "NDP about an address that is not the forwarder's";
     AddressConflict "address_conflict" "ARP or NDP of a station that claims an address of the forwarder";
@@ -70,11 +72,17 @@ fates! {
     SourceRate "source_rate" "more new flows than the service takes of one source in a second";
     NoBackend "no_backend" "the service has no backend that takes new flows";
     BackendDown "backend_down" "its backend is down and the service says drop";
+    NoLocalPort "no_local_port" "a new flow through full NAT, and no local port of the pool is free";
+    NoSession "no_session" "to or from a backend through full NAT, of no flow that is known and none that could begin with it";
+    FamilyFragment "family_fragment" "a fragment between IPv4 and IPv6, which full NAT does not translate";
+    FamilyIcmp "family_icmp" "an ICMP error that means nothing in the other family, between IPv4 and IPv6";
+    HandoffFull "handoff_full" "of another worker's flow, and too many packets wait for that worker";
     NeighbourUnresolved "neighbour_unresolved" "the backend's MAC address could not be resolved in time";
     HoldFull "hold_full" "too many packets already wait, for that MAC address or for their first fragments";
     NoRoom "no_room" "no room in the frame's buffer for what had to be added";
     PacketTooBig "packet_too_big" "too big for the MTU of the port, with its tunnel's header or through NAT; its sender is told";
     OutOfHops "out_of_hops" "its time to live ended on the way through NAT";
+    ProxySegment "proxy_segment" "a fragment that needs a PROXY header before it, or a segment that would stand in its place";
     TransmitFull "transmit_full" "the port's transmit queue was full";
 }
 

@@ -15,14 +15,16 @@ mod model;
 mod state;
 
 pub(crate) use line::{Line, Line4, Line6};
-pub(crate) use state::{Flow, Placement, TcpEvent, Tick};
+pub(crate) use state::{Flow, Placement, Settled, TcpEvent, Tick};
 
-use crate::{hash::HashKeys, simd::prefetch, tables::affinity::CellId};
+use crate::{hash::HashKeys, sessions::SessionId, simd::prefetch, tables::affinity::CellId};
 
 /// Places in a line.
 pub(crate) const WAYS: usize = 4;
 /// Lines that a flow may be in: two neighbours, and two others.
 const CHOICES: usize = 4;
+/// The ways, as seats in their line.
+const SEATS: [i32; WAYS] = [0, 1, 2, 3];
 
 /// Where a flow is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub(crate) struct Gone {
     pub(crate) flow: Flow,
     /// The affinity that placed it, where one did.
     pub(crate) cell: Option<CellId>,
+    /// Its session of full NAT, where it has one.
+    pub(crate) session: Option<SessionId>,
     /// Whether it had to go before its time.
     pub(crate) evicted: bool,
 }
@@ -57,6 +61,10 @@ pub(crate) struct Gone {
 pub(crate) struct FlowTable<L: Line> {
     lines: Box<[L]>,
     cells: Box<[[CellId; WAYS]]>,
+    /// Sessions of full NAT by their bits, 0 of a flow without. Memory that nobody touches, hence does
+    /// not get, where none is attached.
+    sessions: Box<[[u32; WAYS]]>,
+    attached: usize,
     keys: HashKeys,
     flows: usize,
     /// How many flows are not in their first two lines: where none is, nobody looks there.
@@ -71,6 +79,8 @@ impl<L: Line> FlowTable<L> {
         Self {
             lines: (0..lines).map(|_| L::default()).collect(),
             cells: vec![[CellId::default(); WAYS]; lines].into_boxed_slice(),
+            sessions: vec![[0; WAYS]; lines].into_boxed_slice(),
+            attached: 0,
             keys: HashKeys::random(),
             flows: 0,
             elsewhere: 0,
@@ -117,11 +127,23 @@ impl<L: Line> FlowTable<L> {
         }
     }
 
+    /// Asks for where the affinity is remembered of a flow in the line where it most likely is.
+    #[inline]
+    pub(crate) fn prefetch_cells(&self, hash: u64) {
+        prefetch(&raw const self.cells[self.home(hash)]);
+    }
+
     /// Where the flow is.
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &L::Key) -> Option<Place> {
         let home = self.find_home(hash, key);
         home.or_else(|| self.find_beyond(hash, key))
+    }
+
+    /// The flow, if it is in the line where it most likely is, and settled.
+    #[inline]
+    pub(crate) fn settled(&self, hash: u64, key: &L::Key, at: Settled) -> Option<Flow> {
+        self.lines[self.home(hash)].settled(key, at)
     }
 
     /// Where the flow is, if it is in the line where it most likely is.
@@ -163,6 +185,29 @@ impl<L: Line> FlowTable<L> {
         self.cells[place.line as usize][usize::from(place.way)]
     }
 
+    /// The session of the flow at a place, if it has one.
+    #[inline]
+    pub(crate) fn session(&self, place: Place) -> Option<SessionId> {
+        if self.attached == 0 {
+            return None;
+        }
+        SessionId::from_bits(self.sessions[place.line as usize][usize::from(place.way)])
+    }
+
+    /// Asks for the memory of [`Self::session`] ahead of its use.
+    #[inline]
+    pub(crate) fn prefetch_session(&self, place: Place) {
+        prefetch(&raw const self.sessions[place.line as usize]);
+    }
+
+    /// Gives the flow at a place a session, or takes it away.
+    pub(crate) fn attach(&mut self, place: Place, session: Option<SessionId>) {
+        let known = &mut self.sessions[place.line as usize][usize::from(place.way)];
+        self.attached -= usize::from(*known != 0);
+        *known = SessionId::bits(session);
+        self.attached += usize::from(*known != 0);
+    }
+
     /// Remembers a flow that is not in the table. `expired` says what has timed out.
     pub(crate) fn insert(
         &mut self,
@@ -170,20 +215,17 @@ impl<L: Line> FlowTable<L> {
         key: &L::Key,
         flow: Flow,
         cell: Option<CellId>,
-        expired: impl Fn(Flow) -> bool,
+        expired: impl Fn(Flow, Option<SessionId>) -> bool,
     ) -> Inserted {
-        let now = flow.seen();
         let choices = self.choices(hash);
-        let usable = |flow: Flow| flow.is_free() || expired(flow);
         let found = self
-            .first(&choices, usable)
-            .or_else(|| self.oldest_half_open(&choices, now))
+            .place_near(&choices, flow.seen(), &expired)
             .or_else(|| self.make_room(&choices));
         let Some(place) = found else {
             return Inserted::NoPlace;
         };
         let gone = self.take_out(place, &expired);
-        self.put(place, key, flow, cell);
+        self.put(place, hash, key, flow, cell);
         gone.map_or(Inserted::Free(place), |gone| {
             Inserted::InsteadOf(place, gone)
         })
@@ -191,24 +233,30 @@ impl<L: Line> FlowTable<L> {
 
     /// Forgets the flow at a place.
     pub(crate) fn remove(&mut self, place: Place) -> Option<Gone> {
-        self.take_out(place, &|_| true)
+        self.take_out(place, &|_, _| true)
     }
 
-    /// Sweeps the next `lines` lines: forgets what has timed out and tells `each` of it.
-    pub(crate) fn expire(
+    /// Sweeps the next `lines` lines: forgets what has timed out and tells `each` of it. Both are given
+    /// what they share.
+    pub(crate) fn expire<C>(
         &mut self,
         lines: usize,
-        expired: impl Fn(Flow) -> bool,
-        mut each: impl FnMut(Gone),
+        shared: &mut C,
+        expired: impl Fn(&C, Flow, Option<SessionId>) -> bool,
+        mut each: impl FnMut(&mut C, Gone),
     ) {
         for _ in 0..lines.min(self.lines.len()) {
             let line = self.sweep;
             self.sweep = (line + 1) & (self.lines.len() - 1);
             for way in 0..WAYS {
                 let flow = self.lines[line].flow(way);
-                if !flow.is_free() && expired(flow) {
-                    let gone = self.take_out(place(line, way), &expired);
-                    gone.into_iter().for_each(&mut each);
+                let at = place(line, way);
+                let over = |flow, session| expired(shared, flow, session);
+                if !flow.is_free()
+                    && self.is_over(at, flow, &over)
+                    && let Some(gone) = self.take_out(at, &|_, _| true)
+                {
+                    each(shared, gone);
                 }
             }
         }
@@ -228,78 +276,127 @@ impl<L: Line> FlowTable<L> {
         })
     }
 
-    fn take_out(&mut self, place: Place, expired: &impl Fn(Flow) -> bool) -> Option<Gone> {
+    /// Whether the flow at a place has timed out; its session is looked for only where it may keep it.
+    fn is_over(
+        &self,
+        place: Place,
+        flow: Flow,
+        expired: &impl Fn(Flow, Option<SessionId>) -> bool,
+    ) -> bool {
+        let kept_by = |session| !expired(flow, Some(session));
+        expired(flow, None) && !self.session(place).is_some_and(kept_by)
+    }
+
+    fn take_out(
+        &mut self,
+        place: Place,
+        expired: &impl Fn(Flow, Option<SessionId>) -> bool,
+    ) -> Option<Gone> {
         let flow = self.get(place);
         if flow.is_free() {
             return None;
         }
         let line = place.line as usize;
         if let Some(key) = self.lines[line].key(place.way.into()) {
-            let near = self.choices(self.hash(&key));
-            self.elsewhere -= usize::from(!near[..2].contains(&line));
+            let is_elsewhere = !self.is_near_home(self.hash(&key), line);
+            self.elsewhere -= usize::from(is_elsewhere);
         }
         let cell = flow.placement().by_affinity().then(|| self.cell(place));
+        let session = self.session(place);
+        if session.is_some() {
+            self.attach(place, None);
+        }
         self.set(place, Flow::FREE);
         self.flows -= 1;
         Some(Gone {
             flow,
             cell,
-            evicted: !expired(flow),
+            session,
+            evicted: !expired(flow, session),
         })
     }
 
-    fn first(&self, choices: &[usize; CHOICES], wanted: impl Fn(Flow) -> bool) -> Option<Place> {
+    fn first(
+        &self,
+        choices: &[usize; CHOICES],
+        wanted: impl Fn(Place, Flow) -> bool,
+    ) -> Option<Place> {
         choices.iter().find_map(|line| {
-            let way = (0..WAYS).find(|way| wanted(self.lines[*line].flow(*way)))?;
-            Some(place(*line, way))
+            let wants = |way: &usize| wanted(place(*line, *way), self.lines[*line].flow(*way));
+            (0..WAYS).find(wants).map(|way| place(*line, way))
         })
     }
 
     /// Moves a flow near to another of its own lines, and gives its place.
+    #[cold]
     fn make_room(&mut self, choices: &[usize; CHOICES]) -> Option<Place> {
-        let (from, to) = choices.iter().find_map(|line| {
+        let (from, hash, to) = choices.iter().find_map(|line| {
             (0..WAYS).find_map(|way| {
-                let key = self.lines[*line].key(way)?;
-                let others = self.choices(self.hash(&key));
-                Some((place(*line, way), self.first(&others, Flow::is_free)?))
+                let hash = self.hash(&self.lines[*line].key(way)?);
+                let others = self.choices(hash);
+                let to = self.first(&others, |_, flow| flow.is_free())?;
+                Some((place(*line, way), hash, to))
             })
         })?;
         let (key, cell) = (
             self.lines[from.line as usize].key(from.way.into())?,
             self.cell(from),
         );
-        let moved = self.take_out(from, &|_| true)?;
-        self.put(to, &key, moved.flow, Some(cell));
+        let moved = self.take_out(from, &|_, _| true)?;
+        self.put(to, hash, &key, moved.flow, Some(cell));
+        if moved.session.is_some() {
+            self.attach(to, moved.session);
+        }
         Some(from)
     }
 
     /// Stores a flow in a free place. Where no affinity placed it, what stands beside it stays: that is
     /// memory which nobody has asked for.
-    fn put(&mut self, place: Place, key: &L::Key, flow: Flow, cell: Option<CellId>) {
+    fn put(&mut self, place: Place, hash: u64, key: &L::Key, flow: Flow, cell: Option<CellId>) {
         let line = place.line as usize;
-        let near = self.choices(self.hash(key));
         self.lines[line].set_key(place.way.into(), key);
         self.set(place, flow);
         if let Some(cell) = cell {
             self.cells[line][usize::from(place.way)] = cell;
         }
         self.flows += 1;
-        self.elsewhere += usize::from(!near[..2].contains(&line));
+        self.elsewhere += usize::from(!self.is_near_home(hash, line));
     }
 
-    /// The half-open flow near that was seen longest ago.
-    fn oldest_half_open(&self, choices: &[usize; CHOICES], now: Tick) -> Option<Place> {
-        let mut oldest = None;
-        for line in choices {
-            for way in 0..WAYS {
-                let flow = self.lines[*line].flow(way);
-                let age = now.since(flow.seen());
-                if flow.is_half_open() && oldest.is_none_or(|(_, known)| age >= known) {
-                    oldest = Some((place(*line, way), age));
+    /// Whether a line is one of the first two of a hash.
+    #[inline]
+    fn is_near_home(&self, hash: u64, line: usize) -> bool {
+        line | 1 == self.home(hash) | 1
+    }
+
+    /// The first place near that is free or whose flow has timed out; else that of the half-open flow that
+    /// was seen longest ago, of several the first.
+    fn place_near(
+        &self,
+        choices: &[usize; CHOICES],
+        now: Tick,
+        expired: &impl Fn(Flow, Option<SessionId>) -> bool,
+    ) -> Option<Place> {
+        let mut oldest = [0; WAYS];
+        for (choice, line) in (0..).zip(choices) {
+            let flows = self.lines[*line].flows();
+            if flows.map(|flow| flow.is_doubtful(now)).contains(&true) {
+                let usable = |way: &usize| {
+                    let flow = flows[*way];
+                    flow.is_free() || self.is_over(place(*line, *way), flow, expired)
+                };
+                if let Some(way) = (0..WAYS).find(usable) {
+                    return Some(place(*line, way));
                 }
             }
+            // Four at once: all that is done here has a vector's form.
+            for (way, oldest) in oldest.iter_mut().enumerate() {
+                let rank = flows[way].eviction(now, choice * 4 + SEATS[way]);
+                *oldest = if rank > *oldest { rank } else { *oldest };
+            }
         }
-        oldest.map(|(place, _)| place)
+        let seat = Flow::seat_of(oldest.into_iter().fold(0, i32::max))?;
+        Some(place(choices[seat / WAYS], seat % WAYS))
     }
 
     #[inline]
@@ -360,7 +457,7 @@ mod tests {
 
     fn insert(table: &mut FlowTable<Line4>, key: &Key4, flow: Flow) -> Inserted {
         let hash = table.hash(key);
-        table.insert(hash, key, flow, None, |_| false)
+        table.insert(hash, key, flow, None, |_, _| false)
     }
 
     fn found(table: &FlowTable<Line4>, key: &Key4) -> Option<Flow> {
@@ -444,8 +541,9 @@ mod tests {
         let lines = table.lines();
         table.expire(
             lines,
-            |flow| Tick(10).since(flow.seen()) > 5,
-            |it| gone.push(it),
+            &mut (),
+            |(), flow, _| Tick(10).since(flow.seen()) > 5,
+            |(), it| gone.push(it),
         );
         assert_eq!(
             gone.iter()
@@ -500,7 +598,7 @@ mod tests {
                     }
                     Step::Sweep(lines, below) => {
                         let (mut gone, before) = (0, oracle.len());
-                        table.expire(lines, |flow| flow.backend().0 < below, |_| gone += 1);
+                        table.expire(lines, &mut (), |(), flow, _| flow.backend().0 < below, |(), _| gone += 1);
                         oracle.retain(|client, backend| {
                             *backend >= below || found(&table, &key(*client)).is_some()
                         });

@@ -17,12 +17,15 @@
 mod admit;
 mod follow;
 mod fragments;
+mod fullnat;
 mod leave;
 mod local;
 mod path;
 mod place;
+mod proxied;
 mod quoted;
 mod reply;
+mod tunneled;
 
 use crate::{
     clock::Millis,
@@ -34,7 +37,7 @@ use crate::{
     probe::{Probe, Stage},
     rcu::Guard,
     tables::{
-        Tables, Toward,
+        PortSpec, Tables, Toward,
         affinity::{AffinityTable, CellId},
         id::PortId,
     },
@@ -59,6 +62,8 @@ pub(crate) enum Verdict {
     Early(u16),
     /// It waits for a MAC address or for its first fragment.
     Held,
+    /// Another worker has it, and counts it.
+    Handed,
     /// It is done with.
     Done(Fate),
 }
@@ -76,21 +81,48 @@ pub(crate) struct View<'a> {
 /// A packet that may be for a service.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<K> {
-    /// Its place in the burst.
-    pub(crate) index: u8,
-    pub(crate) packet: Packet<K>,
     /// Of its key, in the flow table.
     pub(crate) hash: u64,
+    pub(crate) key: K,
+    /// The flags of TCP; 0 for UDP.
+    pub(crate) tcp_flags: u8,
+    /// Its place in the burst.
+    pub(crate) index: u8,
+    /// Whether its flow is remembered: one that is and has to be placed cannot be followed.
+    pub(crate) is_known: bool,
 }
 
-/// The packets of one family.
+/// Packets of one family.
 pub(crate) type Lane<K> = ArrayVec<Entry<K>, BURST>;
+
+/// The packets of one family, and those of them that take longer: kept here, since to hand lanes from
+/// one function to the next by value is to copy them.
+#[derive(Debug)]
+pub(crate) struct FamilyLanes<K> {
+    all: Lane<K>,
+    /// Those that are not in the first line of the flow table, where nearly all flows are.
+    beyond: Lane<K>,
+    /// Those whose flows have to be placed.
+    new: Lane<K>,
+}
+
+impl<K> FamilyLanes<K> {
+    fn new() -> Self {
+        Self {
+            all: Lane::new(),
+            beyond: Lane::new(),
+            new: Lane::new(),
+        }
+    }
+}
 
 /// A burst, sorted.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    v4: Lane<Key4>,
-    v6: Lane<Key6>,
+    v4: FamilyLanes<Key4>,
+    v6: FamilyLanes<Key6>,
+    /// Frames that take the long way through [`parse`].
+    unusual: ArrayVec<u8, BURST>,
     /// The first fragments among those, with where their IP headers start.
     firsts: ArrayVec<(u8, u16), BURST>,
     later: ArrayVec<(u8, Later), BURST>,
@@ -100,8 +132,9 @@ pub(crate) struct Lanes {
 impl Lanes {
     pub(crate) fn new() -> Self {
         Self {
-            v4: Lane::new(),
-            v6: Lane::new(),
+            v4: FamilyLanes::new(),
+            v6: FamilyLanes::new(),
+            unusual: ArrayVec::new(),
             firsts: ArrayVec::new(),
             later: ArrayVec::new(),
             local: ArrayVec::new(),
@@ -109,8 +142,9 @@ impl Lanes {
     }
 
     fn clear(&mut self) {
-        self.v4.clear();
-        self.v6.clear();
+        self.v4.all.clear();
+        self.v6.all.clear();
+        self.unusual.clear();
         self.firsts.clear();
         self.later.clear();
         self.local.clear();
@@ -161,9 +195,18 @@ pub(crate) fn forward<P: Port>(
 ) {
     own.findings.refreshes.clear();
     parse_all(burst, port, view, own, lanes);
+    let has_locals = !view.tables.pools.is_empty();
+    if has_locals {
+        fullnat::replies(&mut lanes.v4.all, port, view, own);
+        fullnat::replies(&mut lanes.v6.all, port, view, own);
+    }
     probe.ended(Stage::Parse);
-    forward_lane(&lanes.v4, port, view, own, probe);
-    forward_lane(&lanes.v6, port, view, own, probe);
+    forward_family(&mut lanes.v4, port, view, own, probe);
+    forward_family(&mut lanes.v6, port, view, own, probe);
+    if has_locals {
+        fullnat::sessions(&lanes.v4.all, view, own);
+        fullnat::sessions(&lanes.v6.all, view, own);
+    }
     fragments::settle(burst, view, own, &lanes.firsts, &lanes.later);
     local::answer_all(burst, port, view, own, &lanes.local);
     probe.ended(Stage::Aside);
@@ -174,16 +217,19 @@ pub(crate) fn forward<P: Port>(
 }
 
 /// Decides about one family: known flows, then new ones.
-fn forward_lane<F, K: PathKey>(
-    lane: &Lane<K>,
+fn forward_family<F, K: PathKey>(
+    lanes: &mut FamilyLanes<K>,
     port: PortId,
     view: View<'_>,
     own: &mut Own<F>,
     probe: &mut impl Probe,
 ) {
-    let new = follow::known_flows(lane, view, own);
+    if lanes.all.is_empty() {
+        return;
+    }
+    follow::known_flows(lanes, view, own);
     probe.ended(Stage::Follow);
-    place::new_flows(&new, port, view, own);
+    place::new_flows(&lanes.new, port, view, own);
     probe.ended(Stage::Place);
 }
 
@@ -197,25 +243,49 @@ fn parse_all<F: Frame>(
 ) {
     lanes.clear();
     let spec = &view.tables.stations.get(port).spec;
+    if spec.vlan.is_none() {
+        let bytes = parse_usual(burst, spec.mac, &own.flows, lanes);
+        own.counters.received_bytes.add(bytes);
+    } else {
+        lanes.unusual.extend((0_u8..).take(burst.len()));
+        let bytes = burst.iter().map(|frame| frame.bytes().len() as u64);
+        own.counters.received_bytes.add(bytes.sum());
+    }
+    own.counters.received.add(burst.len() as u64);
+    if !lanes.unusual.is_empty() {
+        parse_unusual(burst, spec, own, lanes);
+    }
+}
+
+/// The frames that are as nearly all are; the others are listed. The bytes of all of them.
+fn parse_usual<F: Frame>(burst: &Burst<F>, mac: Mac, flows: &Flows, lanes: &mut Lanes) -> u64 {
     let mut bytes = 0;
     for (index, frame) in (0_u8..).zip(burst) {
         bytes += frame.bytes().len() as u64;
-        if spec.vlan.is_none()
-            && frame.is_contiguous()
-            && let Some(packet) = usual4(frame.bytes(), spec.mac)
-        {
-            enter(&mut lanes.v4, index, packet, &own.flows);
-            continue;
+        match usual4(frame.bytes(), mac) {
+            Some(packet) if frame.is_contiguous() => {
+                enter(&mut lanes.v4.all, index, &packet, flows);
+            }
+            _ => lanes.unusual.push(index),
         }
-        match parse_one(frame, spec.mac, spec.vlan) {
-            Ok(Parsed::V4(packet)) => enter(&mut lanes.v4, index, packet, &own.flows),
-            Ok(Parsed::V6(packet)) => enter(&mut lanes.v6, index, packet, &own.flows),
+    }
+    bytes
+}
+
+/// Sorts the frames that are listed as not usual.
+#[inline(never)]
+fn parse_unusual<F: Frame>(burst: &Burst<F>, spec: &PortSpec, own: &mut Own<F>, lanes: &mut Lanes) {
+    for index in &lanes.unusual {
+        let index = *index;
+        match parse_one(&burst[usize::from(index)], spec.mac, spec.vlan) {
+            Ok(Parsed::V4(packet)) => enter(&mut lanes.v4.all, index, &packet, &own.flows),
+            Ok(Parsed::V6(packet)) => enter(&mut lanes.v6.all, index, &packet, &own.flows),
             Ok(Parsed::First4(packet)) => {
-                enter(&mut lanes.v4, index, packet, &own.flows);
+                enter(&mut lanes.v4.all, index, &packet, &own.flows);
                 lanes.firsts.push((index, packet.l3));
             }
             Ok(Parsed::First6(packet)) => {
-                enter(&mut lanes.v6, index, packet, &own.flows);
+                enter(&mut lanes.v6.all, index, &packet, &own.flows);
                 lanes.firsts.push((index, packet.l3));
             }
             Ok(Parsed::Later(later)) => lanes.later.push((index, later)),
@@ -225,20 +295,20 @@ fn parse_all<F: Frame>(
             Err(fate) => own.findings.decide(index, Verdict::Done(fate)),
         }
     }
-    own.counters.received.add(burst.len() as u64);
-    own.counters.received_bytes.add(bytes);
 }
 
 /// Puts a packet into its lane and asks for the line where its flow most likely is.
 #[inline]
-fn enter<K: PathKey>(lane: &mut Lane<K>, index: u8, packet: Packet<K>, flows: &Flows) {
+fn enter<K: PathKey>(lane: &mut Lane<K>, index: u8, packet: &Packet<K>, flows: &Flows) {
     let table = K::table(flows);
     let hash = table.hash(&packet.key);
     table.prefetch(hash);
     lane.push(Entry {
-        index,
-        packet,
         hash,
+        key: packet.key,
+        tcp_flags: packet.tcp_flags,
+        index,
+        is_known: false,
     });
 }
 

@@ -50,7 +50,10 @@ impl<F> Held<F> {
 
     /// Holds a frame; gives it back where too many wait already, at all or for the same.
     pub(crate) fn hold(&mut self, new: Waiting<F>) -> Result<(), F> {
-        let others = self.waiting.iter().filter(|it| it.toward == new.toward);
+        let others = self
+            .waiting
+            .iter()
+            .filter(|it| it.toward.is_same_way(new.toward));
         if self.waiting.is_full() || others.count() >= HELD_PER_NEIGHBOUR {
             return Err(new.frame);
         }

@@ -20,6 +20,7 @@ mod allowance;
 mod answer;
 mod classify;
 mod counters;
+mod exchange;
 mod flow_table;
 mod forward;
 mod fragments;
@@ -39,11 +40,13 @@ mod rewrite;
 #[cfg(test)]
 mod samples;
 mod schedule;
+mod sessions;
 mod simd;
 mod solicit;
 mod sync;
 mod wire;
 
 pub use counters::CountersView;
+pub use exchange::Exchange;
 pub use rcu::Generation;
 pub use wire::ethernet::Mac;

@@ -37,6 +37,11 @@ pub const FRAGMENTS_WAITING: usize = 128;
 /// How long one waits, in milliseconds.
 pub const FRAGMENT_WAIT_MS: u64 = 1000;
 
+/// Local addresses of full NAT at most, in the life of a process: a session's name has 8 bits for one.
+pub const LOCAL_ADDRESSES: usize = 1 << 8;
+/// Replies that wait for the worker whose flow they are of, from one port.
+pub const HANDED_OVER: usize = 512;
+
 /// Sources whose new flows one worker counts at a time.
 pub const RATED_SOURCES: usize = 1 << 16;
 

@@ -87,7 +87,7 @@ impl Flows {
         let flow = Flow::opened(key.protocol, backend, Placement::Scheduler, Tick(0));
         let flow = flow.after(flow_table::TcpEvent::Other, Tick(0));
         let hash = self.0.hash(key);
-        let inserted = self.0.insert(hash, key, flow, None, |_| false);
+        let inserted = self.0.insert(hash, key, flow, None, |_, _| false);
         inserted != flow_table::Inserted::NoPlace
     }
 

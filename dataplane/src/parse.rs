@@ -36,7 +36,7 @@ pub(crate) use above::{Above, above6};
 use extensions::Upper;
 use fragment::Piece;
 pub(crate) use fragment::{FragmentId, fragment_id};
-pub(crate) use quote::{quoted4, quoted6};
+pub(crate) use quote::{quoted4, quoted6, told4, told6};
 use transport::{Transport, transport};
 pub(crate) use usual::usual4;
 

@@ -4,12 +4,15 @@
 use crate::{
     clock::Millis,
     counters::{Counters, CountersView},
+    limits,
     rcu::{self, Generation, Limbo, Published, Publisher, Reader, Retired},
+    sessions::Slab,
     sync::Arc,
     tables::{
         Tables, TablesError, TablesSpec,
         affinity::{AffinityTable, AffinityWriter, affinities},
-        id::BackendId,
+        id::{BackendId, LocalId},
+        pool::{PoolSpec, Pools},
     },
 };
 use crossbeam_queue::ArrayQueue;
@@ -26,6 +29,8 @@ pub(crate) struct Desk {
     pub(crate) counters: Counters,
     pub(crate) questions: ArrayQueue<Question>,
     pub(crate) answers: ArrayQueue<Answer>,
+    /// Ports of local addresses on their way to the worker, there before the tables that have them.
+    pub(crate) slabs: ArrayQueue<(LocalId, Slab)>,
     pub(crate) stop: AtomicBool,
 }
 
@@ -35,6 +40,7 @@ impl Desk {
             counters: Counters::new(),
             questions: ArrayQueue::new(QUESTIONS),
             answers: ArrayQueue::new(QUESTIONS),
+            slabs: ArrayQueue::new(limits::LOCAL_ADDRESSES),
             stop: AtomicBool::new(false),
         }
     }
@@ -83,6 +89,7 @@ pub fn data_plane(
     let (affinity_table, writer) = affinities(publisher.domain(), capacity);
     let shared = Arc::new(Published::new(publisher.domain(), Arc::clone(&tables)));
     let desks: Vec<_> = readers.iter().map(|_| Arc::new(Desk::new())).collect();
+    bring_slabs(&desks, &tables, 0);
     let seats = readers.into_iter().zip(&desks).enumerate();
     let seats = seats.map(|(place, (reader, desk))| Seat {
         reader,
@@ -104,6 +111,18 @@ pub fn data_plane(
     Ok((writer, seats))
 }
 
+/// Brings every worker its ports of the local addresses beyond the first `known`: a worker takes no
+/// memory itself. The queue has room for every address that there can be.
+fn bring_slabs(desks: &[Arc<Desk>], tables: &Tables, known: usize) {
+    for (local, spec) in tables.pools.numbered().skip(known) {
+        for (place, desk) in desks.iter().enumerate() {
+            let slab = Slab::new(spec.ports, place, desks.len());
+            let brought = desk.slabs.push((local, slab));
+            debug_assert!(brought.is_ok(), "there is room for every address");
+        }
+    }
+}
+
 impl Writer {
     /// The tables that were published last.
     #[must_use]
@@ -111,9 +130,16 @@ impl Writer {
         &self.tables
     }
 
+    /// Whether the local addresses of a new description can be had beside those that there are.
+    pub fn check_pools(&self, specs: &[PoolSpec]) -> Result<(), TablesError> {
+        Pools::new(specs, Some(&self.tables.pools)).map(drop)
+    }
+
     /// Builds tables from a new description and swaps them in; on an error nothing has changed.
     pub fn set_tables(&mut self, spec: &TablesSpec) -> Result<(), TablesError> {
+        let known = self.tables.pools.numbered().count();
         self.tables = Arc::new(Tables::build(spec, Some(&self.tables))?);
+        bring_slabs(&self.desks, &self.tables, known);
         let old = self.published.replace(Arc::clone(&self.tables));
         self.old_tables.retire(old);
         Ok(())

@@ -30,6 +30,16 @@ pub trait Frame {
     /// Grows the frame by so many bytes at its front; what they hold is to be written over. False,
     /// and nothing changed, where there is no room.
     fn prepend(&mut self, count: usize) -> bool;
+    /// Takes so many bytes off the front. False, and nothing changed, where it has not as many. Where a
+    /// frame cannot begin later, the rest is moved.
+    fn trim(&mut self, count: usize) -> bool {
+        let len = self.bytes().len();
+        if count > len {
+            return false;
+        }
+        self.bytes_mut().copy_within(count.., 0);
+        self.resize(len - count)
+    }
 }
 
 /// One worker's receive and transmit queue on a port.

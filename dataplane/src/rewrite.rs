@@ -3,10 +3,13 @@
 mod clamp;
 mod direct;
 mod encapsulate;
+mod families;
 mod inner;
+mod proxy;
 mod translate;
 
 use crate::{
+    fate::Fate,
     port::Frame,
     tables::{
         Tables, Translation,
@@ -17,7 +20,9 @@ use crate::{
 };
 pub(crate) use direct::{Link, direct};
 use encapsulate::encapsulate;
-use translate::{Side, translate};
+pub(crate) use proxy::{Stream, header_len, to_backend, to_client};
+use std::net::SocketAddr;
+use translate::{Side, translate, translate_both};
 
 /// Why a frame cannot leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +33,46 @@ pub(crate) enum Unfit {
     TooBig(u16),
     /// Its time to live ends here.
     OutOfHops,
+    /// It is dropped for this.
+    Dropped(Fate),
+}
+
+/// What frames have in common that came by one port and go on by another with nothing but other
+/// addresses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exit {
+    pub(crate) by: PortId,
+    /// The source address, with as many bits of it in the first word as are beside a destination.
+    low: u64,
+    high: u32,
+}
+
+impl Exit {
+    /// By the port `by`, for frames that came by `came_by`; `None` where tags have to change too.
+    pub(crate) fn new(by: PortId, came_by: PortId, tables: &Tables) -> Option<Self> {
+        let link = link(Mac::BROADCAST, came_by, by, tables);
+        let source = link.source.word();
+        (link.vlan_in == link.vlan_out).then_some(Self {
+            by,
+            low: source << 48,
+            high: u32::try_from(source >> 16).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Writes both addresses, the destination from its word; false where the frame ends within them.
+    #[inline]
+    pub(crate) fn readdress<F: Frame>(&self, frame: &mut F, destination: u64) -> bool {
+        let Some(addresses) = frame.bytes_mut().first_chunk_mut::<12>() else {
+            return false;
+        };
+        let (low, high) = addresses.split_at_mut(8);
+        low.copy_from_slice(&(destination | self.low).to_le_bytes());
+        high.copy_from_slice(&self.high.to_le_bytes());
+        true
+    }
 }
 
 /// Rewrites a frame for its backend, whose next hop is at `destination`.
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "measured: a call for each packet costs more"
-)]
 pub(crate) fn rewrite<F: Frame>(
     frame: &mut F,
     backend: &Backend,
@@ -50,6 +87,8 @@ pub(crate) fn rewrite<F: Frame>(
             translate(frame, Side::Destination, to, mtu)?;
             direct(frame, &link(destination, came_by, backend.port, tables))
         }
+        // Its packets come with a session.
+        Way::Fullnat(_) => Err(Unfit::Dropped(Fate::NoSession)),
         Way::Tunnel(id) => encapsulate(frame, tables.tunnel(id), destination, &tables.entropy),
     }
 }
@@ -67,8 +106,19 @@ pub(crate) fn rewrite_answer<F: Frame>(
     direct(frame, &link(destination, came_by, port, tables))
 }
 
+/// Rewrites what goes through full NAT, either way: from where it shall come, and where it shall go.
+pub(crate) fn rewrite_both<F: Frame>(
+    frame: &mut F,
+    ends: (SocketAddr, SocketAddr),
+    link: &Link,
+    mtu: u16,
+) -> Result<(), Unfit> {
+    translate_both(frame, ends, mtu)?;
+    direct(frame, link)
+}
+
 #[inline]
-fn link(destination: Mac, came_by: PortId, leaves_by: PortId, tables: &Tables) -> Link {
+pub(crate) fn link(destination: Mac, came_by: PortId, leaves_by: PortId, tables: &Tables) -> Link {
     let out = &tables.stations.get(leaves_by).spec;
     Link {
         destination,
@@ -78,7 +128,7 @@ fn link(destination: Mac, came_by: PortId, leaves_by: PortId, tables: &Tables) -
     }
 }
 
-fn mtu(port: PortId, tables: &Tables) -> u16 {
+pub(crate) fn mtu(port: PortId, tables: &Tables) -> u16 {
     tables.stations.get(port).spec.mtu
 }
 
@@ -115,10 +165,11 @@ mod tests {
             gateways: Vec::new(),
             mtu: 1500,
             neighbours: Vec::new(),
+            spread: None,
         };
         let backend: IpAddr = backend.parse().unwrap();
         let own = own[usize::from(backend.is_ipv6())];
-        Tunnel::new(&spec, &port, own, backend, own).unwrap()
+        Tunnel::new(&spec, (PortId(0), &port), own, backend, own).unwrap()
     }
 
     proptest! {
@@ -142,7 +193,9 @@ mod tests {
                 match done {
                     Ok(()) => prop_assert!(frame.bytes().len() <= 14 + 1500),
                     Err(Unfit::TooBig(mtu)) => prop_assert_eq!(usize::from(mtu), 1514 - tunnel.header().len()),
-                    Err(Unfit::OutOfHops) => prop_assert!(false, "a tunnel counts no hops"),
+                    Err(Unfit::OutOfHops | Unfit::Dropped(_)) => {
+                        prop_assert!(false, "a tunnel counts no hops and has no sessions");
+                    }
                     Err(Unfit::NoRoom) => prop_assert!(bytes.len() < l3 + 40),
                 }
             }

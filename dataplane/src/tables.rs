@@ -8,9 +8,11 @@ pub mod backend;
 pub mod clients;
 pub mod id;
 pub mod neighbour;
+pub mod pool;
 pub mod prefix;
 mod reach;
 pub mod service;
+pub mod spread;
 mod station;
 mod translation;
 pub mod tunnel;
@@ -27,8 +29,9 @@ use crate::{
 };
 use backend::{Backend, BackendSpec, Way};
 use clients::{ClientLists, Clients};
-use id::{BackendId, PortId, ServiceId, TranslationId, TunnelId};
+use id::{BackendId, LocalId, PortId, ServiceId, TranslationId, TunnelId};
 use neighbour::{NeighbourView, Neighbours};
+use pool::{Listed, PoolSpec, Pools};
 use prefix::Prefix;
 use reach::{Reached, reach_all};
 use service::{Service, ServiceSpec, Services};
@@ -37,7 +40,7 @@ use std::{
     sync::Arc,
 };
 use translation::Answering;
-use tunnel::Tunnel;
+use tunnel::{Tunnel, Tunnels};
 
 /// Everything that workers need to know, as the control plane describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub struct TablesSpec {
     pub services: Vec<ServiceSpec>,
     /// The backends of all services.
     pub backends: Vec<BackendSpec>,
+    /// The local addresses of services with full NAT.
+    pub pools: Vec<PoolSpec>,
 }
 
 /// Why tables cannot be built.
@@ -84,6 +89,29 @@ pub enum TablesError {
         /// Where it listens; port 0: everywhere.
         address: SocketAddr,
     },
+    /// A backend behind full NAT without a local address of its family.
+    #[error(
+        "the pool of full NAT has no local address of the family of the backend {name} at {address}: add one"
+    )]
+    NoLocal {
+        /// The backend.
+        name: String,
+        /// Its address.
+        address: IpAddr,
+    },
+    /// A local address with two ranges of ports.
+    #[error(
+        "the local address {address} has the ports {} to {}, not {} to {}: workers keep them; restart to change them",
+        before.0, before.1, now.0, now.1
+    )]
+    PoolPorts {
+        /// The address.
+        address: IpAddr,
+        /// The lowest and highest port that it would have.
+        now: (u16, u16),
+        /// Those that it has.
+        before: (u16, u16),
+    },
     /// More than a limit allows.
     #[error("{what}: place {place} is beyond the limit of {limit}")]
     BeyondLimit {
@@ -111,9 +139,10 @@ pub struct Tables {
     backends: Box<[Option<Backend>]>,
     pub(crate) neighbours: Neighbours,
     pub(crate) stations: Stations,
-    tunnels: Vec<Tunnel>,
+    pub(crate) tunnels: Tunnels,
     translations: Vec<Translation>,
     pub(crate) answering: Answering,
+    pub(crate) pools: Pools,
     /// What tells flows apart in the outer headers of tunnels; the same for the process's life.
     pub(crate) entropy: HashKeys,
 }
@@ -126,6 +155,8 @@ impl Tables {
         check_ports(spec, before)?;
         let vips = spec.services.iter();
         let vips = vips.filter_map(|it| Prefix::new(it.address, it.prefix_length));
+        let pools = Pools::new(&spec.pools, before.map(|before| &before.pools))?;
+        let vips = vips.chain(pools.addresses().map(Prefix::one));
         let mut neighbours = Neighbours::default();
         let mut stations = Stations::new(&spec.ports, vips, &mut neighbours);
         let Reached {
@@ -133,7 +164,7 @@ impl Tables {
             tunnels,
             translations,
             answering,
-        } = reach_all(spec, &stations, &mut neighbours)?;
+        } = reach_all(spec, &stations, &pools, &mut neighbours)?;
         if let Some(before) = before {
             neighbours.inherit(&before.neighbours);
             stations.succeed(&before.stations);
@@ -148,9 +179,10 @@ impl Tables {
             backends,
             neighbours,
             stations,
-            tunnels,
+            tunnels: Tunnels::new(tunnels, before.map(|before| &before.tunnels)),
             translations,
             answering,
+            pools,
             entropy: before.map_or_else(HashKeys::random, |before| before.entropy),
         })
     }
@@ -158,7 +190,7 @@ impl Tables {
     /// The tunnel at a place that a backend of these tables has.
     #[inline]
     pub(crate) fn tunnel(&self, id: TunnelId) -> &Tunnel {
-        &self.tunnels[id.index()]
+        self.tunnels.get(id)
     }
 
     /// The translation at a place that a backend of these tables has.
@@ -167,18 +199,25 @@ impl Tables {
         &self.translations[id.index()]
     }
 
+    /// The local addresses that flows to a backend may get.
+    #[inline]
+    pub(crate) fn locals(&self, listed: Listed) -> &[LocalId] {
+        self.pools.listed(listed)
+    }
+
     /// The next hop of packets that go there; `None` where they cannot any more.
     #[inline]
     pub(crate) fn hop(&self, toward: Toward) -> Option<Hop> {
         match toward {
-            Toward::Backend(id) => self.backend(id).map(|it| Hop {
+            Toward::Backend(id) | Toward::BackendBy(id, _) => self.backend(id).map(|it| Hop {
                 neighbour: it.neighbour,
                 port: it.port,
             }),
-            Toward::Client(id) => match self.backend(id)?.way {
-                Way::Nat(id) => Some(self.translation(id).exit),
+            Toward::Client(id) | Toward::ClientOf(id, _) => match self.backend(id)?.way {
+                Way::Nat(id) | Way::Fullnat(id) => Some(self.translation(id).exit),
                 Way::Direct | Way::Tunnel(_) => None,
             },
+            Toward::Worker(_) => None,
         }
     }
 
@@ -186,6 +225,15 @@ impl Tables {
     #[inline]
     pub(crate) fn backend(&self, id: BackendId) -> Option<&Backend> {
         self.backends.get(id.index())?.as_ref()
+    }
+
+    /// How long packets may be through the tunnel to a backend, where a router on the way has said so.
+    #[must_use]
+    pub fn path_mtu(&self, backend: BackendId) -> Option<u16> {
+        match self.backend(backend)?.way {
+            Way::Tunnel(id) => self.tunnel(id).path_mtu(),
+            Way::Direct | Way::Nat(_) | Way::Fullnat(_) => None,
+        }
     }
 
     /// The service that a packet to this destination addresses.

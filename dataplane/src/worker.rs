@@ -7,6 +7,7 @@ use crate::{
     allowance::Allowance,
     clock::{Clock, Millis},
     counters::Counters,
+    exchange::{Exchange, Times},
     flow_table::{FlowTable, Line4, Line6, Tick},
     forward::{Findings, Lanes, View, forward},
     fragments::Fragments,
@@ -17,6 +18,7 @@ use crate::{
     probe::{Probe, Stage, Unwatched},
     rates::Rates,
     rcu::{Published, Reader},
+    sessions::Sessions,
     simd::cycles,
     sync::Arc,
     tables::{Tables, affinity::AffinityTable},
@@ -48,6 +50,12 @@ pub(crate) struct Own<F> {
     /// Committed to the desk's at the end of each step.
     pub(crate) counters: Counters,
     pub(crate) flows: Flows,
+    /// What full NAT knows of them.
+    pub(crate) sessions: Sessions,
+    /// The queues to the other workers.
+    pub(crate) exchange: Option<std::sync::Arc<Exchange<F>>>,
+    /// How often the first frames of the burst were handed over.
+    pub(crate) times: Times,
     /// The next turn of each service's scheduler.
     pub(crate) turns: Box<[u32]>,
     pub(crate) rates: Rates,
@@ -63,6 +71,19 @@ pub(crate) struct Own<F> {
 }
 
 impl<F> Own<F> {
+    /// Takes the ports of the local addresses that the control plane has brought.
+    pub(crate) fn adopt(&mut self) {
+        while let Some((local, slab)) = self.desk.slabs.pop() {
+            self.sessions.adopt(local, slab);
+        }
+    }
+
+    /// Counts the local ports of full NAT.
+    pub(crate) fn count_local_ports(&self) {
+        self.counters.local_ports_used.set(self.sessions.len());
+        self.counters.local_ports.set(self.sessions.capacity());
+    }
+
     /// Counts the frames that it holds: they have no fate yet.
     pub(crate) fn count_held(&self) {
         let held = self.held.len() + self.fragments.waiting();
@@ -95,11 +116,13 @@ impl<P: Port> Worker<P> {
         let counters = seat.desk.counters.of_worker();
         let places = flows.v4.capacity() + flows.v6.capacity();
         counters.flow_places.set(places as u64);
-        counters.commit(&seat.desk.counters);
-        let own = Own {
+        let mut own = Own {
             desk: seat.desk,
             counters,
             flows,
+            sessions: Sessions::new(seat.place, seat.workers),
+            exchange: None,
+            times: Times::new(),
             // Workers begin at different backends.
             turns: vec![u32::try_from(seat.place).unwrap_or(0); limits::SERVICES]
                 .into_boxed_slice(),
@@ -111,6 +134,9 @@ impl<P: Port> Worker<P> {
             outgoing: ports.iter().map(|_| Burst::new()).collect(),
             alone: Burst::new(),
         };
+        own.adopt();
+        own.count_local_ports();
+        own.counters.commit(&own.desk.counters);
         Self {
             reader: seat.reader,
             tables: seat.tables,
@@ -121,6 +147,14 @@ impl<P: Port> Worker<P> {
             lanes: Lanes::new(),
             own,
         }
+    }
+
+    /// Joins the queues between the workers, without which packets of another worker's flows are
+    /// dropped (`handoff_full`).
+    #[must_use]
+    pub fn join(mut self, exchange: &std::sync::Arc<Exchange<P::Frame>>) -> Self {
+        self.own.exchange = Some(std::sync::Arc::clone(exchange));
+        self
     }
 
     /// Steps until it is told to stop.
@@ -171,6 +205,12 @@ impl<P: Port> Worker<P> {
         };
         let mut busy = false;
         for port in crate::tables::port_ids(self.ports.len()) {
+            if let Some(exchange) = &self.own.exchange {
+                self.own.times.clear();
+                let worker = self.own.sessions.place();
+                exchange.take(worker, port, &mut self.incoming, &mut self.own.times);
+                self.own.counters.taken_over.add(self.incoming.len() as u64);
+            }
             self.ports[port.index()].receive(&mut self.incoming);
             probe.ended(Stage::Receive);
             if !self.incoming.is_empty() {

@@ -18,6 +18,7 @@ use tether_dataplane::{
         TablesSpec,
         backend::BackendState,
         id::BackendId,
+        pool::PoolSpec,
         prefix::Prefix,
         service::{Forward, Scheduler},
         tunnel::{Encapsulation, GueVariant, TunnelSpec},
@@ -185,6 +186,48 @@ fn nor_does_nat() {
     let world = ten_thousand_bursts(spec, &answers);
     let counts = world.counts(0);
     assert!(counts["returned"] > 10_000, "{counts:?}");
+}
+
+/// With answers, between families too, with PROXY headers and with packets that begin nothing.
+#[test]
+fn nor_does_full_nat() {
+    let mut spec = usual();
+    let pool: Vec<std::net::IpAddr> = ["10.0.0.200", "10.0.0.201", "fd00::200"]
+        .map(|it| it.parse().unwrap())
+        .to_vec();
+    for service in &mut spec.services {
+        service.forward = Forward::Fullnat;
+        service.proxy_protocol = true;
+        spec.pools.push(PoolSpec {
+            service: service.id,
+            addresses: pool.clone(),
+            ports: (1024, 9000),
+        });
+    }
+    for (backend, address) in spec.backends.iter_mut().zip(["10.0.0.1", "fd00::2"]) {
+        backend.address = address.parse().unwrap();
+    }
+    let routers = ["192.0.2.1", "2001:db8::1"].map(|it| it.parse().unwrap());
+    spec.ports[OUTSIDE_PORT].gateways = routers.to_vec();
+    let inside = std::mem::take(&mut spec.ports[INSIDE_PORT].addresses);
+    spec.ports[OUTSIDE_PORT].addresses.extend(inside);
+    // Some of the ports are those of sessions by the first one, most of the time.
+    let mut others: Vec<_> = (0..16)
+        .map(|it| {
+            let answer = from_to("10.0.0.1:80", &format!("10.0.0.200:{}", 1024 + it * 300));
+            // Every other one begins a stream, at the number of the client's packets.
+            answer.tcp(|tcp| {
+                (tcp.syn, tcp.ack, tcp.acknowledgment_number) = (it % 2 == 1, true, 1);
+            })
+        })
+        .collect();
+    others.push(from_to("198.51.100.7:60000", WEB4).fin());
+    let world = ten_thousand_bursts(spec, &others);
+    let counts = world.counts(0);
+    assert!(counts["returned"] > 1000, "{counts:?}");
+    assert!(counts["no_session"] > 1000, "{counts:?}");
+    assert!(counts["no_local_port"] > 0, "{counts:?}");
+    assert_eq!(counts["local_ports"], 3 * 7977);
 }
 
 fn ten_thousand_bursts(spec: TablesSpec, others: &[Vec<u8>]) -> World {

@@ -22,6 +22,8 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_dev_get_mtu",
     "rte_eth_dev_get_name_by_port",
     "rte_eth_dev_info_get",
+    "rte_eth_dev_rss_hash_conf_get",
+    "rte_eth_dev_rss_reta_query",
     "rte_eth_dev_set_mtu",
     "rte_eth_dev_socket_id",
     "rte_eth_dev_start",

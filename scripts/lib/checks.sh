@@ -34,7 +34,7 @@ test_with_miri() {
     # A table that is dropped before its readers leaks its buckets on purpose.
     MIRIFLAGS='-Zmiri-disable-isolation -Zmiri-ignore-leaks' \
         cargo +nightly miri test -p tether-dataplane --no-default-features --lib -- \
-        rcu:: flow_table:: tables:: held:: schedule::
+        rcu:: flow_table:: tables:: held:: schedule:: sessions:: exchange::
 }
 
 test_end_to_end() {

@@ -15,7 +15,8 @@
 //! batches the signals, re-connects, and asserts again what is held when the forwarder's table may
 //! miss some of it (contract rule L3). While the forwarder is away, calls answer with an error and
 //! the application goes on; what it holds is asserted when the forwarder is back. A forwarder that
-//! knows its servers by certificate is shown one: see [`Tls`].
+//! knows its servers by certificate is shown one: see [`Tls`]. Where the forwarder connects in the
+//! client's stead, it says who that is: see [`proxy`].
 //!
 //! It costs a thread, some hundred bytes for each affinity held, and a short lock for each call.
 
@@ -32,6 +33,7 @@ mod ledger;
 mod options;
 mod outcome;
 mod pending;
+pub mod proxy;
 mod session;
 mod tls;
 

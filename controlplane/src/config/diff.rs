@@ -5,7 +5,7 @@
 use std::{collections::HashMap, net::SocketAddr};
 
 use super::{
-    AffinityPolicy, Auth, Backend, Config, Control, Dpdk, Limits, Service, ServiceLimits,
+    AffinityPolicy, Auth, Backend, Config, Control, Dpdk, Fullnat, Limits, Service, ServiceLimits,
     SignalListener, Tls, Tunnel, Workers,
 };
 use text::Text;
@@ -248,14 +248,16 @@ fn service(old: &Service, new: &Service) -> Vec<FieldChange> {
         protocol => "protocol",
         scheduler => "scheduler",
         forward => "forward",
+        proxy_protocol => "proxy_protocol",
         flow_timeout => "flow_timeout",
         slow_start => "slow_start",
         allow => "allow",
         deny => "deny",
         health => "health",
-        ; name, tunnel, limits, affinity, backends
+        ; name, tunnel, fullnat, limits, affinity, backends
     );
     changes.extend(tunnel(&old.tunnel, &new.tunnel));
+    changes.extend(fullnat(&old.fullnat, &new.fullnat));
     changes.extend(service_limits(&old.limits, &new.limits));
     changes.extend(affinity(&old.affinity, &new.affinity));
     changes
@@ -276,6 +278,14 @@ fn tunnel(old: &Tunnel, new: &Tunnel) -> Vec<FieldChange> {
         source_v4 => "tunnel.source_prefix (IPv4)",
         source_v6 => "tunnel.source_prefix (IPv6)",
         mss_clamp => "tunnel.mss_clamp",
+        ;
+    )
+}
+
+fn fullnat(old: &Fullnat, new: &Fullnat) -> Vec<FieldChange> {
+    fields!(Fullnat, old, new;
+        pool => "fullnat.pool",
+        ports => "fullnat.ports",
         ;
     )
 }
@@ -321,7 +331,7 @@ mod tests {
 
     const OLD: &str = r#"
         workers.cores = [1]
-        port = [{ device = "0000:03:00.0", addresses = ["10.9.0.2/24"] }]
+        port = [{ device = "0000:03:00.0", addresses = ["10.9.0.2/24"], gateway = "10.9.0.1" }]
         [[service]]
         name = "shop"
         address = "10.9.0.100"
@@ -398,6 +408,14 @@ mod tests {
                 "service shop port: 80 -> 81\nservice shop \
               forward: dsr -> gue\nservice shop backend shop-1 port: 80 -> 81\nservice shop backend \
               shop-2 port: 80 -> 81\n",
+            ),
+            (
+                "port = 80",
+                "port = 80\nforward = \"fullnat\"\nproxy_protocol = true\n\
+                 fullnat.pool = [\"10.9.0.200\"]",
+                "service shop forward: dsr -> fullnat\n\
+                 service shop proxy_protocol: false -> true\n\
+                 service shop fullnat.pool: [] -> [10.9.0.200/32]\n",
             ),
             (
                 "port = 80",

@@ -83,6 +83,8 @@ pub(super) struct Service {
     pub(super) scheduler: Field<Scheduler>,
     pub(super) forward: Field<Forward>,
     pub(super) tunnel: Option<Tunnel>,
+    pub(super) fullnat: Option<Fullnat>,
+    pub(super) proxy_protocol: Field<bool>,
     pub(super) flow_timeout: Field<Duration>,
     pub(super) slow_start: Field<Duration>,
     pub(super) allow: Option<Vec<Spanned<Prefix>>>,
@@ -110,6 +112,16 @@ pub(super) struct Tunnel {
     pub(super) variant: Field<u8>,
     pub(super) sources: Option<Vec<Spanned<Prefix>>>,
     pub(super) mss_clamp: Field<u16>,
+}
+
+/// `[service.fullnat]`.
+pub(super) struct Fullnat {
+    pub(super) place: Place,
+    /// Whether the file has it.
+    pub(super) is_given: bool,
+    /// Empty where it is absent.
+    pub(super) pool: Option<Vec<Spanned<Prefix>>>,
+    pub(super) ports: Field<(u16, u16)>,
 }
 
 /// `[service.affinity]`.
@@ -256,6 +268,7 @@ fn service(table: &mut Table<'_>) -> Service {
     );
     table.must_not_be_empty("allow");
     let has_tunnel = table.has("tunnel");
+    let has_fullnat = table.has("fullnat");
     Service {
         place: table.place(),
         name: table.required("name", value::name),
@@ -265,6 +278,8 @@ fn service(table: &mut Table<'_>) -> Service {
         scheduler: table.or("scheduler", word, Scheduler::Maglev),
         forward: table.or("forward", word, Forward::Dsr),
         tunnel: table.table("tunnel", |it| tunnel(it, has_tunnel)),
+        fullnat: table.table("fullnat", |it| fullnat(it, has_fullnat)),
+        proxy_protocol: table.or("proxy_protocol", value::boolean, false),
         flow_timeout: table.or("flow_timeout", flow_timeout, Duration::from_mins(5)),
         slow_start: table.optional("slow_start", slow_start),
         allow: table.list("allow", value::network),
@@ -312,6 +327,17 @@ fn tunnel(table: &mut Table<'_>, is_given: bool) -> Tunnel {
         variant,
         sources: table.one_or_more("source_prefix", value::prefix),
         mss_clamp: table.optional("mss_clamp", mss),
+    }
+}
+
+fn fullnat(table: &mut Table<'_>, is_given: bool) -> Fullnat {
+    table.must_not_be_empty("pool");
+    let pool = table.list("pool", value::locals);
+    Fullnat {
+        place: table.place(),
+        is_given,
+        pool: pool.filter(|it| !it.is_empty() || !table.has("pool")),
+        ports: table.or("ports", value::port_range, (1024, 65_535)),
     }
 }
 

@@ -12,8 +12,10 @@ use super::schema::File;
 mod backend;
 mod build;
 mod clients;
+mod fullnat;
 mod host;
 mod nat;
+mod proxy;
 mod service;
 mod tunnel;
 

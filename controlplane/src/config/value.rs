@@ -185,6 +185,13 @@ pub(super) fn word<W: Word>(value: &DeValue<'_>) -> Result<W, Misfit> {
     Err(Misfit::new(format!("cannot be {text:?}")).help(help))
 }
 
+/// `true` or `false`.
+pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, Misfit> {
+    value
+        .as_bool()
+        .ok_or_else(|| Misfit::kind("true or false", value))
+}
+
 /// An integer of `range`; `why` says what limits it.
 pub(super) fn integer<T>(
     range: RangeInclusive<T>,
@@ -326,6 +333,37 @@ pub(super) fn vips(value: &DeValue<'_>) -> Result<Prefix, Misfit> {
         Some(what) => Err(cannot_be(address, what)),
         None => Ok(vips),
     }
+}
+
+/// A local address of full NAT, or a small prefix of them.
+pub(super) fn locals(value: &DeValue<'_>) -> Result<Prefix, Misfit> {
+    let locals = if string(value)?.contains('/') {
+        network(value)?
+    } else {
+        whole(host(value)?)
+    };
+    wire(&locals.address.to_string())?;
+    if locals.count() > 256 {
+        let least = if locals.address.is_ipv4() { 24 } else { 120 };
+        let message = format!("must have a prefix length of {least} or more, not {locals}");
+        return Err(Misfit::new(message).help("every address of it is answered for"));
+    }
+    Ok(locals)
+}
+
+/// `[lowest, highest]` of ports.
+pub(super) fn port_range(value: &DeValue<'_>) -> Result<(u16, u16), Misfit> {
+    let why = "the lowest and the highest, as in [1024, 65535]";
+    let Some([low, high]) = value.as_array().map(|array| &**array) else {
+        return Err(Misfit::new("must be an array of two integers").help(why));
+    };
+    let low: u16 = integer(1..=65_535, why)(low.get_ref())?;
+    let high = integer(1..=65_535, why)(high.get_ref())?;
+    if low > high {
+        let message = format!("must not begin above its end: [{low}, {high}]");
+        return Err(Misfit::new(message).help(why));
+    }
+    Ok((low, high))
 }
 
 /// The shortest prefix of VIPs: a mistyped length must not take a network over.

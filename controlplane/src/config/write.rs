@@ -3,8 +3,8 @@
 //! name: a field that is forgotten here does not compile.
 
 use super::{
-    AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Forward, Health, Limits,
-    Port, Service, ServiceLimits, SignalListener, Tls, Tunnel, Workers, duration,
+    AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Forward, Fullnat, Health,
+    Limits, Port, Service, ServiceLimits, SignalListener, Tls, Tunnel, Workers, duration,
 };
 use std::{fmt::Display, net::IpAddr, path::Path, time::Duration};
 use toml::Value;
@@ -196,6 +196,8 @@ impl Writer {
             scheduler,
             forward,
             tunnel,
+            fullnat,
+            proxy_protocol,
             flow_timeout,
             slow_start,
             allow,
@@ -214,6 +216,9 @@ impl Writer {
         self.key("protocol", text(protocol));
         self.key("scheduler", text(scheduler));
         self.key("forward", text(forward));
+        if *proxy_protocol {
+            self.key("proxy_protocol", true);
+        }
         self.key("flow_timeout", time(*flow_timeout));
         self.optional("slow_start", slow_start.map(time));
         for (key, list) in [("allow", allow), ("deny", deny)] {
@@ -223,6 +228,7 @@ impl Writer {
         }
         self.service_limits(limits);
         self.tunnel(*forward, tunnel);
+        self.fullnat(*forward, fullnat);
         self.affinity(affinity);
         if let Some(health) = health {
             self.health(health);
@@ -266,6 +272,20 @@ impl Writer {
             self.key("source_prefix", texts(sources));
         }
         self.optional("mss_clamp", mss_clamp.map(i64::from));
+    }
+
+    /// Only of a service that has one.
+    fn fullnat(&mut self, forward: Forward, fullnat: &Fullnat) {
+        if forward != Forward::Fullnat {
+            return;
+        }
+        let Fullnat {
+            pool,
+            ports: (low, high),
+        } = fullnat;
+        self.table("[service.fullnat]");
+        self.key("pool", texts(pool));
+        self.key("ports", numbers([*low, *high]));
     }
 
     fn affinity(&mut self, affinity: &AffinityPolicy) {

@@ -45,7 +45,7 @@ impl Control {
         Ok(self.commit(config, registry, &removed, diff))
     }
 
-    /// What only a restart can change, and what this version does not have.
+    /// What only a restart can change.
     pub(super) fn obstacles(&self, config: &Config, diff: &Diff) -> Vec<String> {
         let mut restart = diff.restart.clone();
         if publish::cells(&config.limits) > self.writer.affinities().capacity() {
@@ -53,7 +53,10 @@ impl Control {
         }
         let restart = restart.into_iter();
         let restart = restart.map(|key| format!("{key} changes only by a restart"));
-        restart.chain(publish::unsupported(config)).collect()
+        let pools = self.writer.check_pools(&publish::pools(config));
+        restart
+            .chain(pools.err().map(|error| error.to_string()))
+            .collect()
     }
 
     /// From here on nothing can fail.

@@ -30,9 +30,6 @@ pub enum StartError {
     /// There are too many services or backends.
     #[error(transparent)]
     NoPlace(#[from] NoPlace),
-    /// Words of the configuration that this version does not have.
-    #[error("{}", .0.join("\n"))]
-    Unsupported(Vec<String>),
     /// The audit log cannot be opened.
     #[error(
         "control.audit: {}: {reason}; run as a user that may write there, or choose another path", path.display()
@@ -59,7 +56,7 @@ impl Control {
     /// `state` is there again when this returns; without one, nothing outlives the daemon.
     ///
     /// # Errors
-    /// What this version cannot do, or what is beyond a limit.
+    /// What tables cannot be built of, or what is beyond a limit.
     pub fn new(
         config: Config,
         clock: Clock,
@@ -82,10 +79,6 @@ impl Control {
         ports: Box<dyn Ports>,
         now: Millis,
     ) -> Result<(Self, Vec<Seat>), StartError> {
-        let unsupported = publish::unsupported(&config);
-        if !unsupported.is_empty() {
-            return Err(StartError::Unsupported(unsupported));
-        }
         let mut registry = Registry::default();
         registry.adopt(&config, &|_| true)?;
         registry.begin_full();
@@ -94,7 +87,10 @@ impl Control {
             let (configured, found) = (config.ports.len(), found.len());
             return Err(StartError::Ports { configured, found });
         }
-        let stations = publish::ports(&config, &found);
+        let mut stations = publish::ports(&config, &found);
+        for (station, spread) in stations.iter_mut().zip(ports.spreads()) {
+            station.spread = spread;
+        }
         let spec = publish::tables(&registry, &stations, true);
         let cells = publish::cells(&config.limits);
         let workers = config.workers.cores.len();

@@ -10,7 +10,10 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+
+/// A PROXY header of version 2 without addresses: the connection is the forwarder's own (LOCAL).
+pub(super) const OWN: [u8; 16] = *b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
 /// Why a backend did not pass.
 #[derive(Debug, thiserror::Error)]
@@ -27,14 +30,18 @@ pub(super) enum Failed {
     Silent(Duration),
 }
 
-/// Asks once.
+/// Asks once; `proxied`: by a connection that says first that it is nobody else's.
 pub(super) async fn probe(
     check: &Check,
     address: SocketAddr,
+    proxied: bool,
     patience: Duration,
 ) -> Result<(), Failed> {
     let asked = async {
-        let stream = TcpStream::connect(address).await?;
+        let mut stream = TcpStream::connect(address).await?;
+        if proxied {
+            stream.write_all(&OWN).await?;
+        }
         match check {
             Check::Tcp => Ok(()),
             Check::Http { path } => http(stream, address, path).await,

@@ -54,6 +54,8 @@ struct Backend {
 struct Target {
     address: SocketAddr,
     health: config::Health,
+    /// Whether connections begin with a PROXY header.
+    proxied: bool,
 }
 
 /// A probe at work. Dropping it ends it.
@@ -142,6 +144,7 @@ fn targets(config: &Config) -> Vec<(Backend, Target)> {
             let target = Target {
                 address: SocketAddr::new(backend.address, backend.port),
                 health: health.clone(),
+                proxied: service.proxy_protocol,
             };
             let names = Backend {
                 service: service.name.clone(),
@@ -187,7 +190,10 @@ impl Loop {
     async fn probe(&self) -> Result<(), Failed> {
         let config::Health { check, timeout, .. } = &self.target.health;
         let _place = self.places.acquire().await;
-        probe(check, self.target.address, *timeout).await
+        let Target {
+            address, proxied, ..
+        } = self.target;
+        probe(check, address, proxied, *timeout).await
     }
 
     async fn report(&self, up: bool, last: Result<(), Failed>) {
@@ -220,6 +226,7 @@ fn jittered(interval: Duration, random: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::probe::OWN;
     use crossbeam_channel::Receiver;
     use std::{
         io::{Read as _, Write as _},
@@ -333,7 +340,7 @@ mod tests {
             ("404 Not Found", false),
             ("503 Service Unavailable", false),
         ] {
-            let probed = probe(&check, http(status), patience).await;
+            let probed = probe(&check, http(status), false, patience).await;
             assert_eq!(probed.is_ok(), passes, "{status}: {probed:?}");
         }
     }
@@ -344,9 +351,56 @@ mod tests {
         let address = silent.local_addr().unwrap();
         let patience = Duration::from_millis(50);
         let path = "/".to_owned();
-        let http = probe(&config::Check::Http { path }, address, patience).await;
+        let http = probe(&config::Check::Http { path }, address, false, patience).await;
         assert_eq!(http.unwrap_err().to_string(), "no answer within 50ms");
-        assert!(probe(&config::Check::Tcp, address, patience).await.is_ok());
+        let tcp = probe(&config::Check::Tcp, address, false, patience).await;
+        assert!(tcp.is_ok());
+    }
+
+    #[tokio::test]
+    async fn where_servers_want_a_proxy_header_the_probe_says_that_it_is_nobody_elses() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let path = "/health".to_owned();
+        for check in [config::Check::Http { path }, config::Check::Tcp] {
+            let server = server.try_clone().unwrap();
+            let is_http = check != config::Check::Tcp;
+            let answering = thread::spawn(move || {
+                let (mut stream, _) = server.accept().unwrap();
+                let mut head = [0; 16];
+                stream.read_exact(&mut head).unwrap();
+                if is_http {
+                    let mut request = [0; 12];
+                    stream.read_exact(&mut request).unwrap();
+                    assert_eq!(&request, b"GET /health ");
+                    stream.write_all(b"HTTP/1.1 204 No\r\n\r\n").unwrap();
+                }
+                head
+            });
+            probe(&check, address, true, PATIENCE).await.unwrap();
+            // Section 2.2 of the specification: version 2, LOCAL, UNSPEC, nothing more.
+            let expected = [
+                0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x20, 0, 0,
+                0,
+            ];
+            assert_eq!(answering.join().unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backend_is_probed_as_its_service_is_configured() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut config = config(TCP, server.local_addr().unwrap());
+        config.services[0].proxy_protocol = true;
+        let (mut prober, _commands) = prober();
+        prober.set(&config).await;
+        let heard = tokio::task::spawn_blocking(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).unwrap();
+            heard
+        });
+        assert_eq!(heard.await.unwrap(), OWN);
     }
 
     #[tokio::test]

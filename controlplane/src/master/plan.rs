@@ -367,6 +367,17 @@ fn key(service: &Service, signal: &Signal) -> Result<affinity::Source, Refusal> 
     let invalid = |detail: String| (OutcomeCode::Invalid, detail);
     let source = signal.source.as_ref().map_err(|why| invalid(why.clone()))?;
     let settings = &service.settings;
+    if settings
+        .fullnat
+        .pool
+        .iter()
+        .any(|it| it.holds(source.address()))
+    {
+        return Err(invalid(format!(
+            "source: {source} is a local address of full NAT, not a client: name the address that the \
+             client has, which a server learns from it or from the PROXY protocol"
+        )));
+    }
     if source.address().is_ipv4() != settings.address.is_ipv4() {
         return Err(invalid(format!(
             "source: {source} is not of the family of the service's address {}",

@@ -63,6 +63,7 @@ pub(crate) fn backend(
         flows,
         affinities,
         drained: backend.admin != AdminState::Enable && (flows, affinities) == (0, 0),
+        path_mtu: control.writer.tables().path_mtu(backend.id),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The ports as the control thread asks about them.
 
 use crate::ports::{PortView, Ports};
-use dpdk::{Port, PortStatistics};
+use dpdk::{Port, PortStatistics, Rss};
 use tether_api::operator::PortCounters;
-use tether_dataplane::Mac;
+use tether_dataplane::{Mac, key::Protocol, tables::spread::Spread};
 
 /// The ports, in the order of the configuration.
 #[derive(Debug)]
@@ -26,6 +26,11 @@ impl Ports for Nics {
         self.ports.iter().map(view).collect()
     }
 
+    fn spreads(&self) -> Vec<Option<Spread>> {
+        let ports = self.ports.iter();
+        ports.map(|port| port.rss().map(spread)).collect()
+    }
+
     fn cycles_per_second(&self) -> u64 {
         self.cycles_per_second
     }
@@ -39,6 +44,19 @@ fn view(port: &Port) -> PortView {
         mac: Mac(port.mac()),
         link_up: port.link().is_ok_and(|link| link.up),
         counters: counters(port.statistics().unwrap_or_default()),
+    }
+}
+
+fn spread(rss: Rss) -> Spread {
+    let kinds = [true, false].map(|is_ipv4| [(Protocol::Tcp, is_ipv4), (Protocol::Udp, is_ipv4)]);
+    let kinds = kinds.into_iter().flatten().zip(rss.hashes_ports);
+    Spread {
+        key: rss.key,
+        queues: rss.queues,
+        kinds: kinds
+            .filter(|(_, hashes)| *hashes)
+            .map(|(kind, _)| kind)
+            .collect(),
     }
 }
 

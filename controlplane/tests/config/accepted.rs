@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tether_controlplane::config::{
-    AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Forward, Health, Idle,
-    Limits, OnBackendDown, OnConflict, Port, PortAddress, Prefix, Protocol, Refresh, Scheduler,
-    Service, ServiceLimits, SignalListener, Tls, Tunnel, Workers,
+    AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Forward, Fullnat, Health,
+    Idle, Limits, OnBackendDown, OnConflict, Port, PortAddress, Prefix, Protocol, Refresh,
+    Scheduler, Service, ServiceLimits, SignalListener, Tls, Tunnel, Workers,
 };
 
 use super::EXAMPLE;
@@ -35,6 +35,11 @@ fn example_service() -> Service {
             source_v4: None,
             source_v6: None,
             mss_clamp: None,
+        },
+        proxy_protocol: false,
+        fullnat: Fullnat {
+            pool: Vec::new(),
+            ports: (1024, 65_535),
         },
         flow_timeout: Duration::from_mins(5),
         slow_start: None,
@@ -217,6 +222,41 @@ fn a_tunnel_is_read_as_it_stands() {
     assert_eq!(config(&text).ports[0].mtu, Some(9000));
 }
 
+/// With a pool of both families.
+const FULLNAT: &str = "\"fullnat\", fullnat.pool = [\"10.9.0.200\", \"fd00:9::200\"]";
+
+#[test]
+fn a_pool_of_local_addresses_is_read_as_it_stands() {
+    let fullnat = "port = 80, forward = \"fullnat\", fullnat = { \
+                   pool = [\"10.9.0.200/30\", \"fd00:9::200\"], ports = [2000, 2999] },";
+    let text = LEAST.replace("port = 80,", fullnat);
+    let text = text.replace("addresses", "gateway = \"10.9.0.1\", addresses");
+    let Fullnat { pool, ports } = &config(&text).services[0].fullnat;
+    assert_eq!(*ports, (2000, 2999));
+    let addresses: Vec<_> = pool.iter().flat_map(Prefix::addresses).collect();
+    let expected = [
+        "10.9.0.200",
+        "10.9.0.201",
+        "10.9.0.202",
+        "10.9.0.203",
+        "fd00:9::200",
+    ];
+    assert_eq!(addresses, expected.map(address));
+}
+
+#[test]
+fn services_share_local_addresses() {
+    let again = EXAMPLE.replace("\"dsr\"", "\"fullnat\"\nfullnat.pool = [\"10.9.0.200\"]");
+    let again =
+        again[again.find("[[service]]").unwrap()..].replace("port = 80\nprot", "port = 81\nprot");
+    let again = again
+        .replace("\"shop\"", "\"shop-81\"")
+        .replace("port = 80\nweight", "port = 81\nweight");
+    let text = EXAMPLE.replace("\"dsr\"", "\"fullnat\"\nfullnat.pool = [\"10.9.0.200/31\"]");
+    let services = config(&format!("{text}{again}")).services;
+    assert_eq!(services[1].fullnat.pool[0].address, address("10.9.0.200"));
+}
+
 #[test]
 fn every_word_is_read_as_itself() {
     fn each<T: ToString>(key: &str, variants: &[T], read: impl Fn(&Service) -> String) {
@@ -225,6 +265,7 @@ fn every_word_is_read_as_itself() {
             let text = LEAST.replace("port = 80,", &format!("port = 80, {key} = \"{word}\","));
             // Nothing has a use for it but NAT, which does not go without.
             let text = text.replace("addresses", "gateway = \"10.9.0.1\", addresses");
+            let text = text.replace("\"fullnat\"", FULLNAT);
             assert_eq!(read(&config(&text).services[0]), word, "{key}");
         }
     }
@@ -420,6 +461,8 @@ fn backends_may_be_far_or_of_the_other_family_where_the_forwarding_allows_it() {
         ("fullnat", "fd00:9::11"),
     ] {
         let text = EXAMPLE.replace("\"dsr\"", &format!("\"{forward}\""));
+        let pool = "\"fullnat\"\nfullnat.pool = [\"fd00:9::200\"]";
+        let text = text.replace("\"fullnat\"", pool);
         let config = config(&text.replace("\"10.9.0.11\"", &format!("\"{backend}\"")));
         assert_eq!(config.services[0].backends[0].address, address(backend));
     }

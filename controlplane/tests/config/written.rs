@@ -93,6 +93,28 @@ fn who_may_come_and_how_fast_survives() {
 }
 
 #[test]
+fn a_pool_survives() {
+    for keys in ["", "\nports = [2000, 2999]"] {
+        let keys = format!(
+            "forward = \"fullnat\"\nfullnat.pool = [\"10.9.0.200\", \"10.9.0.208/29\"]{}",
+            keys.replace("ports", "fullnat.ports")
+        );
+        survives(&EXAMPLE.replacen("forward = \"dsr\"", &keys, 1));
+    }
+}
+
+#[test]
+fn the_proxy_protocol_survives() {
+    for value in ["true", "false"] {
+        let keys = format!(
+            "forward = \"fullnat\"\nfullnat.pool = [\"10.9.0.200\"]\nproxy_protocol = {value}"
+        );
+        survives(&EXAMPLE.replacen("forward = \"dsr\"", &keys, 1));
+    }
+    survives(&EXAMPLE.replacen("forward", "proxy_protocol = false\nforward", 1));
+}
+
+#[test]
 fn tunnels_and_the_audit_log_survive() {
     for (forward, keys) in [
         ("gue", "port = 6081\nvariant = 0\nmss_clamp = 1300"),

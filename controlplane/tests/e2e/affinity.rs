@@ -1,13 +1,14 @@
 //! The main job: a server says that a client sticks to it, and it does, until the server says no more.
 
-use tether_client::Options;
+use tether_client::{Affinity, Options, Outcome};
 
 use crate::{
     spread::assert_spread,
     testbed::{
         self, Testbed,
         client::Client,
-        server::end,
+        flow::Flow,
+        server::{Server, end},
         setup::Setup,
         vip::{GAME, SHOP, SHOP_TLS, SHOP6, Vip},
     },
@@ -25,13 +26,25 @@ pub fn assert_sticks(client: Client<'_>, vip: Vip, server: &str) {
 
 /// R1, R2, R3, S5: the whole life of an affinity that a server starts from its accepted socket.
 pub fn starts_holds_and_ends(bed: &Testbed<'_>, vip: Vip, client: &str, other: &str) {
+    holds_and_ends(bed, vip, [client, other], |server, first| {
+        server.bind_peer(vip, first.local(), Options::new())
+    });
+}
+
+/// The same of one that a server starts in its own way, knowing of a flow.
+pub fn holds_and_ends(
+    bed: &Testbed<'_>,
+    vip: Vip,
+    [client, other]: [&str; 2],
+    start: impl FnOnce(&Server<'_>, &Flow) -> (Affinity, Outcome),
+) {
     let client = bed.client(client);
     let mut first = client.flow(vip);
     let owner = first.server().to_owned();
     let mut elsewhere = client.flow_elsewhere(vip, &owner);
 
     let server = bed.server(&owner);
-    let (affinity, outcome) = server.bind_peer(vip, first.local(), Options::new());
+    let (affinity, outcome) = start(server, &first);
     assert_eq!(outcome.owner, None, "{outcome:?}");
     assert_sticks(client, vip, &owner);
     assert_spread(&bed.client(other).spread(vip, FLOWS));

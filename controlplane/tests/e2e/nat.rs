@@ -7,17 +7,12 @@ use crate::{
     affinity::starts_holds_and_ends,
     testbed::{
         self, Testbed,
-        client::ask,
         setup::Setup,
         vip::{Family, GAME, GAME6, SHOP, SHOP6, Vip},
     },
+    ways::{carry, carry_datagrams, check_word, report},
 };
 
-/// What a connection carries each way.
-const STREAM: usize = 10 << 20;
-/// Datagrams of a flow, and the bytes in each.
-const DATAGRAMS: usize = 1000;
-const DATAGRAM: usize = 1200;
 /// What a kernel sends in fragments over IPv6.
 const CUT: usize = 1800;
 
@@ -26,24 +21,17 @@ fn nat() -> Setup {
 }
 
 /// R1 to R3 and S5 for this service.
-fn through(bed: &Testbed<'_>, vip: Vip) {
+fn through(bed: &Testbed<'_>, vip: Vip, way: &str) {
     let [address, other] = vip.family().far_clients();
     let client = bed.client(address);
-    match vip.protocol {
-        Protocol::Tcp => {
-            let noise: Vec<u8> = (0..=250).cycle().take(STREAM).collect();
-            client.connect(vip).echo(&noise);
-        }
-        Protocol::Udp => {
-            let flow = client.datagrams(vip);
-            let cut = (vip.family() == Family::V6).then_some(CUT);
-            let sizes = std::iter::repeat_n(DATAGRAM, DATAGRAMS).chain(cut);
-            let servers = sizes.map(|size| ask(&flow, &"x".repeat(size)).unwrap());
-            let servers: std::collections::BTreeSet<_> = servers.collect();
-            assert_eq!(servers.len(), 1, "{servers:?}");
-        }
+    let bytes = carry(client, vip);
+    if (vip.protocol, vip.family()) == (Protocol::Udp, Family::V6) {
+        carry_datagrams(client, vip, std::iter::once(CUT));
     }
     starts_holds_and_ends(bed, vip, address, other);
+    check_word(bed, vip, address, "nat");
+    let digit = vip.family().digit();
+    report(way, vip, &format!("{digit}to{digit}"), bytes);
 }
 
 /// The packets that came back through the forwarder.
@@ -53,7 +41,7 @@ fn returned(bed: &Testbed<'_>) -> Vec<u64> {
 }
 
 fn carries(bed: &Testbed<'_>, vip: Vip) {
-    through(bed, vip);
+    through(bed, vip, "nat");
     let answers: u64 = returned(bed).iter().sum();
     assert!(answers > 1000, "{answers} answers");
 }
@@ -82,7 +70,7 @@ fn r2_s5_nat_carries_udp_over_ipv6_and_affinities_hold() {
 fn r2_two_workers_send_answers_on() {
     testbed::run(nat().two_workers(), |bed| {
         for vip in [SHOP, SHOP6, GAME, GAME6] {
-            through(bed, vip);
+            through(bed, vip, "nat-2");
         }
         let answers = returned(bed);
         assert!(answers.iter().all(|it| *it > 100), "{answers:?}");

@@ -7,6 +7,7 @@ pub mod flow;
 pub mod frames;
 pub mod namespace;
 pub mod network;
+pub mod nginx;
 pub mod programs;
 pub mod server;
 pub mod setup;
@@ -48,6 +49,9 @@ pub fn run(setup: Setup, test: impl FnOnce(&mut Testbed<'_>)) {
     namespace::sweep();
     let prefix = namespace::prefix(NUMBER.fetch_add(1, Ordering::Relaxed));
     let network = Network::create(&prefix, setup.server_count());
+    if setup.comes_back() {
+        network.add_far_clients();
+    }
     if setup.is_nat() {
         network.answer_by_the_forwarder();
     }

@@ -1,24 +1,16 @@
 //! Tunnels to the servers: what a client's kernel sends comes out of the tunnel at the server's, both
 //! families within both; and affinities hold.
 
-use tether_api::operator::Protocol;
-
 use crate::{
     affinity::starts_holds_and_ends,
     testbed::{
         self, Testbed,
-        client::ask,
         decapsulator::{Decapsulator, kernel_takes_off},
         setup::Setup,
         vip::{Family, GAME, GAME6, SHOP, SHOP6, Vip},
     },
+    ways::{STREAM, carry, check_word, report},
 };
-
-/// What a connection carries each way.
-const STREAM: usize = 10 << 20;
-/// Datagrams of a flow, and the bytes in each.
-const DATAGRAMS: usize = 1000;
-const DATAGRAM: usize = 1200;
 
 fn everything_through(mode: &'static str, outer: Family) {
     let setup = Setup::new().forward(mode).backends_of(outer);
@@ -46,38 +38,11 @@ fn through(bed: &Testbed<'_>, vip: Vip, mode: &str, outer: Family) {
         Family::V4 => ("10.9.0.1", "10.9.0.3"),
         Family::V6 => ("fd00:9::1", "fd00:9::3"),
     };
-    let client = bed.client(address);
-    let bytes = match vip.protocol {
-        Protocol::Tcp => {
-            let noise: Vec<u8> = (0..=250).cycle().take(STREAM).collect();
-            client.connect(vip).echo(&noise);
-            STREAM
-        }
-        Protocol::Udp => {
-            let (flow, text) = (client.datagrams(vip), "x".repeat(DATAGRAM));
-            let servers = (0..DATAGRAMS).map(|_| ask(&flow, &text).unwrap());
-            let servers: std::collections::BTreeSet<_> = servers.collect();
-            assert_eq!(servers.len(), 1, "{servers:?}");
-            DATAGRAMS * DATAGRAM
-        }
-    };
+    let bytes = carry(bed.client(address), vip);
     starts_holds_and_ends(bed, vip, address, other);
-    let explained = bed.daemon.json(&[
-        "explain",
-        vip.protocol_name(),
-        address,
-        &vip.address.to_string(),
-    ]);
-    assert_eq!(
-        Some(explained["forward"].as_str().unwrap()),
-        mode.split('-').next()
-    );
-    println!(
-        "tunnel {mode} {} {}in{} {bytes} affinity ok",
-        vip.protocol_name(),
-        vip.family().digit(),
-        outer.digit()
-    );
+    check_word(bed, vip, address, mode.split('-').next().unwrap());
+    let families = format!("{}in{}", vip.family().digit(), outer.digit());
+    report(mode, vip, &families, bytes);
 }
 
 #[test]
@@ -111,7 +76,7 @@ fn r2_gue_over_ipv6_carries_everything_and_affinities_hold() {
 }
 
 /// The first server passes on what is for the others' addresses behind it.
-fn route_by_the_first(bed: &Testbed<'_>, family: Family) {
+pub(crate) fn route_by_the_first(bed: &Testbed<'_>, family: Family) {
     let servers = &bed.network.servers;
     let first = &servers[0];
     match family {

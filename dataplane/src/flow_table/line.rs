@@ -1,9 +1,10 @@
 //! Four flows in a structure of arrays: all keys of a line are compared at once.
 
-use super::{Flow, WAYS};
+use super::{Flow, Settled, WAYS};
 use crate::{
     hash::HashKeys,
     key::{FlowKey, Key4, Key6, Ports, Protocol},
+    simd::same_columns,
 };
 
 /// A line of four places.
@@ -15,8 +16,12 @@ pub(crate) trait Line: Default {
     fn hash(keys: &HashKeys, key: &Self::Key) -> u64;
     /// The way of the flow with this key.
     fn find(&self, key: &Self::Key) -> Option<usize>;
+    /// The flow with this key, if it is one that an ordinary packet of a tick leaves as it is.
+    fn settled(&self, key: &Self::Key, at: Settled) -> Option<Flow>;
     /// The flow in a way.
     fn flow(&self, way: usize) -> Flow;
+    /// All four.
+    fn flows(&self) -> [Flow; WAYS];
     /// Stores a flow, without its key.
     fn set_flow(&mut self, way: usize, flow: Flow);
     /// The key in a way; `None` for a free place.
@@ -43,28 +48,46 @@ impl Line for Line4 {
     #[inline]
     fn hash(keys: &HashKeys, key: &Key4) -> u64 {
         keys.hash2(
-            u64::from(key.source) << 32 | u64::from(key.destination),
+            u64::from(key.destination) << 32 | u64::from(key.source),
             u64::from(key.ports.0) << 8 | key.protocol as u64,
         )
     }
 
     #[inline]
     fn find(&self, key: &Key4) -> Option<usize> {
+        let columns = [&self.sources, &self.destinations, &self.ports];
+        let row = [key.source, key.destination, key.ports.0];
+        let mut ways = same_columns(columns, row);
         let (from, span) = Flow::bits_of(key.protocol);
-        let mut same = 0_u32;
-        for way in 0..WAYS {
-            let differs = (self.sources[way] ^ key.source)
-                | (self.destinations[way] ^ key.destination)
-                | (self.ports[way] ^ key.ports.0);
-            let other = self.flows[way].wrapping_sub(from) >= span;
-            same |= u32::from(differs | u32::from(other) == 0) << way;
+        // A free place keeps the key that it had, and a TCP and a UDP flow may have the same.
+        while ways != 0 {
+            let way = ways.trailing_zeros() as usize & (WAYS - 1);
+            if self.flows[way].wrapping_sub(from) < span {
+                return Some(way);
+            }
+            ways &= ways - 1;
         }
-        (same != 0).then(|| same.trailing_zeros() as usize)
+        None
+    }
+
+    #[inline]
+    fn settled(&self, key: &Key4, at: Settled) -> Option<Flow> {
+        let columns = [&self.sources, &self.destinations, &self.ports];
+        let ways = same_columns(columns, [key.source, key.destination, key.ports.0]);
+        // Without any, one that has to be looked at anyhow; its key is another.
+        let way = ways.trailing_zeros() as usize & (WAYS - 1);
+        let flow = Flow::from_bits(self.flows[way]);
+        (ways != 0 && flow.is_settled(key.protocol, at)).then_some(flow)
     }
 
     #[inline]
     fn flow(&self, way: usize) -> Flow {
         Flow::from_bits(self.flows[way])
+    }
+
+    #[inline]
+    fn flows(&self) -> [Flow; WAYS] {
+        self.flows.map(Flow::from_bits)
     }
 
     #[inline]
@@ -126,8 +149,19 @@ impl Line for Line6 {
     }
 
     #[inline]
+    fn settled(&self, key: &Key6, at: Settled) -> Option<Flow> {
+        let flow = Flow::from_bits(self.flows[self.find(key)?]);
+        flow.is_settled(key.protocol, at).then_some(flow)
+    }
+
+    #[inline]
     fn flow(&self, way: usize) -> Flow {
         Flow::from_bits(self.flows[way])
+    }
+
+    #[inline]
+    fn flows(&self) -> [Flow; WAYS] {
+        self.flows.map(Flow::from_bits)
     }
 
     #[inline]

@@ -41,6 +41,7 @@ struct Known {
     established: bool,
     seen: u32,
     cell: Option<CellId>,
+    session: Option<SessionId>,
 }
 
 #[derive(Debug)]
@@ -66,8 +67,16 @@ fn key(client: u16) -> Key6 {
     }
 }
 
-fn expired(now: u32) -> impl Fn(Flow) -> bool {
-    move |flow| Tick(now).since(flow.seen()) > TIMEOUT_S
+fn expired(now: u32) -> impl Fn(Flow, Option<SessionId>) -> bool {
+    move |flow, session| {
+        assert!(session.is_none() || session == session_of(flow.backend().0));
+        Tick(now).since(flow.seen()) > TIMEOUT_S
+    }
+}
+
+/// Every second client's flow has one.
+fn session_of(client: u16) -> Option<SessionId> {
+    SessionId::from_bits(u32::from(client % 2) << 16 | u32::from(client % 2 * client))
 }
 
 impl Bench {
@@ -93,11 +102,19 @@ impl Bench {
             established: false,
             seen: self.now,
             cell,
+            session: session_of(client),
         };
-        match self.table.insert(hash, &key, flow, cell, expired(self.now)) {
+        let place = match self.table.insert(hash, &key, flow, cell, expired(self.now)) {
             Inserted::NoPlace => return,
-            Inserted::Free(_) => {}
-            Inserted::InsteadOf(_, gone) => self.pushed_out(gone),
+            Inserted::Free(place) => place,
+            Inserted::InsteadOf(place, gone) => {
+                self.pushed_out(gone);
+                place
+            }
+        };
+        assert_eq!(self.table.session(place), None);
+        if new.session.is_some() {
+            self.table.attach(place, new.session);
         }
         self.known.insert(client, new);
     }
@@ -111,7 +128,7 @@ impl Bench {
 
     fn gone(&mut self, gone: Gone) -> Known {
         let was = self.known.remove(&gone.flow.backend().0).unwrap();
-        assert_eq!(gone.cell, was.cell);
+        assert_eq!((gone.cell, gone.session), (was.cell, was.session));
         was
     }
 
@@ -134,8 +151,13 @@ impl Bench {
             }
             Step::Sweep(lines) => {
                 let mut all = Vec::new();
-                self.table
-                    .expire(lines, expired(self.now), |gone| all.push(gone));
+                let expired = expired(self.now);
+                self.table.expire(
+                    lines,
+                    &mut all,
+                    |_, flow, session| expired(flow, session),
+                    Vec::push,
+                );
                 for gone in all {
                     assert!(!gone.evicted);
                     let was = self.gone(gone);
@@ -163,11 +185,14 @@ impl Bench {
                         .placement()
                         .by_affinity()
                         .then(|| self.table.cell(place)),
+                    session: self.table.session(place),
                 }
             });
             assert_eq!(found, self.known.get(&client).copied(), "{client}");
         }
         assert_eq!(self.table.elsewhere, elsewhere);
+        let sessions = self.known.values().filter(|it| it.session.is_some());
+        assert_eq!(self.table.attached, sessions.count());
         let listed: usize = (0..self.table.lines())
             .map(|line| self.table.line(line).count())
             .sum();

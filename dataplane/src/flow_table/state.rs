@@ -7,7 +7,13 @@
 //! Only the client's side passes here (direct server return), so the states are what a client's
 //! packets show (after RFC 9293 section 3.3.2).
 
-use crate::{clock::Millis, key::Protocol, limits, tables::id::BackendId};
+use crate::{
+    clock::Millis,
+    key::Protocol,
+    limits,
+    tables::id::BackendId,
+    wire::tcp::{ACK, FIN, RST, SYN},
+};
 
 const BACKEND_BITS: u32 = 14;
 const TICK_BITS: u32 = 13;
@@ -18,7 +24,10 @@ const TICK_MASK: u32 = (1 << TICK_BITS) - 1;
 
 const _: () = assert!(limits::BACKENDS == 1 << BACKEND_BITS);
 const _: () = assert!(STATE_SHIFT + 3 == 32);
+const _: () = assert!(State::UdpHalfOpen as u32 & 3 == State::TcpHalfOpen as u32);
 
+/// The shortest time for which any flow is remembered, in seconds.
+pub(crate) const SHORTEST_S: u32 = 1;
 /// How long a half-open flow is remembered, in seconds: longer than the pause between a client's
 /// first SYNs (1, 2, 4, 8, 16 s: RFC 6298).
 const HALF_OPEN_S: u32 = 30;
@@ -80,6 +89,24 @@ enum State {
     UdpEstablished = 6,
 }
 
+/// What nearly all flows are at a tick: established, and seen in it already. Another packet that neither
+/// opens nor ends a connection changes nothing of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled {
+    tcp: u32,
+    udp: u32,
+}
+
+impl Settled {
+    pub(crate) fn at(now: Tick) -> Self {
+        let seen = now.0 << BACKEND_BITS;
+        Self {
+            tcp: (State::TcpEstablished as u32) << STATE_SHIFT | seen,
+            udp: (State::UdpEstablished as u32) << STATE_SHIFT | seen,
+        }
+    }
+}
+
 /// What a TCP header's flags mean for a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TcpEvent {
@@ -92,13 +119,15 @@ pub(crate) enum TcpEvent {
 }
 
 impl TcpEvent {
+    /// Whether flags open or end nothing, for sure; not of UDP, which has none, either.
+    #[inline]
+    pub(crate) fn is_other(flags: u8) -> bool {
+        flags & (FIN | SYN | RST) == 0
+    }
+
     /// From the flags octet (RFC 9293 section 3.1).
     #[inline]
     pub(crate) fn of(flags: u8) -> Self {
-        const FIN: u8 = 1;
-        const SYN: u8 = 2;
-        const RST: u8 = 4;
-        const ACK: u8 = 16;
         if flags & RST != 0 {
             Self::Rst
         } else if flags & (SYN | ACK) == SYN {
@@ -178,8 +207,36 @@ impl Flow {
     }
 
     /// Whether it may be pushed out by a new flow.
+    #[inline]
     pub(crate) fn is_half_open(self) -> bool {
-        matches!(self.state(), State::TcpHalfOpen | State::UdpHalfOpen)
+        // The low bits of both half-open states, and of no other.
+        self.0 >> STATE_SHIFT & 3 == State::TcpHalfOpen as u32
+    }
+
+    /// Whether it was seen so lately that it cannot have timed out.
+    #[inline]
+    pub(crate) fn is_fresh(self, now: Tick) -> bool {
+        now.since(self.seen()) <= SHORTEST_S
+    }
+
+    /// Whether its place is free, or the flow may have timed out.
+    #[inline]
+    pub(crate) fn is_doubtful(self, now: Tick) -> bool {
+        self.is_free() | !self.is_fresh(now)
+    }
+
+    /// How readily the flow in one of sixteen seats gives way to a new one: 0 for never, else the more the
+    /// longer it was not seen, and then the lower the seat is: new flows are to be near home.
+    #[inline]
+    pub(crate) fn eviction(self, now: Tick, seat: i32) -> i32 {
+        let rank = (now.since(self.seen()).cast_signed() << 4 | (15 - seat)) + 1;
+        if self.is_half_open() { rank } else { 0 }
+    }
+
+    /// The seat in such a rank, if it is not that of one which never gives way.
+    pub(crate) fn seat_of(rank: i32) -> Option<usize> {
+        let seat = usize::try_from(rank - 1).ok()?;
+        Some(15 - (seat & 15))
     }
 
     /// Whether a SYN would open another connection with the same 5-tuple.
@@ -226,6 +283,18 @@ impl Flow {
             2 => Placement::AffinityRefreshed,
             _ => Placement::AffinityRefreshedOften,
         }
+    }
+
+    /// Whether an ordinary packet of this protocol leaves it as it is, and has no affinity to extend.
+    #[inline]
+    pub(crate) fn is_settled(self, protocol: Protocol, at: Settled) -> bool {
+        const MASK: u32 = 7 << STATE_SHIFT | TICK_MASK << BACKEND_BITS;
+        const OFTEN: u32 = (Placement::AffinityRefreshedOften as u32) << PLACEMENT_SHIFT;
+        let settled = match protocol {
+            Protocol::Tcp => at.tcp,
+            Protocol::Udp => at.udp,
+        };
+        (self.0 ^ settled) & MASK == 0 && self.0 & OFTEN != OFTEN
     }
 
     /// The flow after another packet.
@@ -291,6 +360,41 @@ mod tests {
         assert_eq!(flow.seen(), Tick(5));
         assert_eq!(flow.state_name(), "established");
         assert_eq!(flow.protocol(), Some(Protocol::Tcp));
+    }
+
+    /// What is settled is what `after` leaves as it is, but where every packet extends an affinity.
+    #[test]
+    fn of_a_settled_flow_an_ordinary_packet_changes_nothing() {
+        use Placement::{Affinity, AffinityRefreshed, AffinityRefreshedOften, Scheduler};
+        let placements = [
+            Scheduler,
+            Affinity,
+            AffinityRefreshed,
+            AffinityRefreshedOften,
+        ];
+        let (now, later) = (Settled::at(Tick(9)), Settled::at(Tick(10)));
+        for (state, placement) in (0..=7).flat_map(|it| placements.map(|by| (it, by))) {
+            let bits = (placement as u32) << PLACEMENT_SHIFT | 9 << BACKEND_BITS | 5;
+            let flow = Flow::from_bits(state << STATE_SHIFT | bits);
+            for (protocol, established) in [
+                (Protocol::Tcp, State::TcpEstablished),
+                (Protocol::Udp, State::UdpEstablished),
+            ] {
+                let expected = flow.state() == established && placement != AffinityRefreshedOften;
+                assert_eq!(flow.is_settled(protocol, now), expected, "{flow:?}");
+                assert!(!flow.is_settled(protocol, later));
+                assert!(!expected || flow.after(TcpEvent::Other, Tick(9)) == flow);
+            }
+        }
+    }
+
+    #[test]
+    fn two_of_the_states_are_half_open() {
+        for state in 0..=7 {
+            let flow = Flow::from_bits(state << STATE_SHIFT | 0x1234);
+            let expected = matches!(flow.state(), State::TcpHalfOpen | State::UdpHalfOpen);
+            assert_eq!(flow.is_half_open(), expected, "{state}");
+        }
     }
 
     #[test]

@@ -1,77 +1,104 @@
 //! Known flows: each packet follows its flow (contract rule R1).
 
-use super::{Entry, Findings, Lane, Verdict, View, path::PathKey};
+use super::{Entry, FamilyLanes, Findings, Lane, Verdict, View, path::PathKey};
 use crate::{
-    flow_table::{Flow, FlowTable, Place, Placement, TcpEvent},
-    key::Protocol,
-    parse::Packet,
-    tables::Toward,
+    flow_table::{Flow, FlowTable, Place, Placement, Settled, TcpEvent},
+    key::{FlowKey, Protocol},
+    tables::{Toward, id::BackendId},
     worker::Own,
 };
 
-/// The packets of a burst whose flows have to be placed.
-pub(crate) type NewFlows<K> = Lane<K>;
-
-/// Sends the packets of live flows after their flows; returns the others. Their lines were asked for
-/// while the burst was parsed.
+/// Sends the packets of live flows after their flows; leaves the others in the lane of new ones. Their
+/// lines were asked for while the burst was parsed.
 ///
-/// First those that are in their first lines, then the others, whose lines are asked for meanwhile.
+/// First those of settled flows in their first lines, which are nearly all, in a loop that has nothing
+/// else to do; then the others, whose further lines are asked for meanwhile.
 pub(crate) fn known_flows<F, K: PathKey>(
-    lane: &Lane<K>,
+    lanes: &mut FamilyLanes<K>,
     view: View<'_>,
     own: &mut Own<F>,
-) -> NewFlows<K> {
-    let mut others = Lane::new();
+) {
+    lanes.beyond.clear();
+    lanes.new.clear();
     let flows = K::flows(&mut own.flows);
-    for entry in lane {
-        let place = flows.find_home(entry.hash, &entry.packet.key);
-        if !follow_to(place, entry, flows, view, &mut own.findings) {
-            flows.prefetch_beyond(entry.hash);
-            others.push(*entry);
+    let settled = Settled::at(view.tick);
+    for entry in &lanes.all {
+        match settled_backend(entry, settled, flows, view) {
+            Some(backend) => {
+                let verdict = Verdict::To(Toward::Backend(backend));
+                own.findings.decide(entry.index, verdict);
+            }
+            None => lanes.beyond.push(*entry),
         }
     }
-    let mut new = NewFlows::new();
-    for entry in &others {
-        let place = flows.find_beyond(entry.hash, &entry.packet.key);
-        if !follow_to(place, entry, flows, view, &mut own.findings) {
-            new.push(*entry);
-        }
-    }
-    new
+    follow_changing(lanes, flows, view, &mut own.findings);
 }
 
-/// Sends a packet after the flow at a place; false where there is none that it can follow.
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "measured: a call for each packet costs more"
-)]
+/// The same for packets that may change their flows, or whose flows are elsewhere or nowhere.
+fn follow_changing<K: PathKey>(
+    lanes: &mut FamilyLanes<K>,
+    flows: &mut FlowTable<K::Line>,
+    view: View<'_>,
+    findings: &mut Findings,
+) {
+    let new = &mut lanes.new;
+    lanes.beyond.retain(|entry| {
+        let place = flows.find_home(entry.hash, &entry.key);
+        if let Some(place) = place {
+            follow_to(place, entry, flows, view, findings, new);
+        } else {
+            flows.prefetch_beyond(entry.hash);
+        }
+        place.is_none()
+    });
+    for entry in &lanes.beyond {
+        match flows.find_beyond(entry.hash, &entry.key) {
+            Some(place) => follow_to(place, entry, flows, view, findings, new),
+            None => new.push(*entry),
+        }
+    }
+}
+
+/// The backend of a packet that changes nothing.
+#[inline]
+fn settled_backend<K: PathKey>(
+    entry: &Entry<K>,
+    settled: Settled,
+    flows: &FlowTable<K::Line>,
+    view: View<'_>,
+) -> Option<BackendId> {
+    if !TcpEvent::is_other(entry.tcp_flags) {
+        return None;
+    }
+    let flow = flows.settled(entry.hash, &entry.key, settled)?;
+    let backend = view.tables.backend(flow.backend())?;
+    backend.state.keeps_flows().then(|| flow.backend())
+}
+
+/// Sends a packet after the flow at a place, or to the new ones where it cannot follow that.
 fn follow_to<K: PathKey>(
-    place: Option<Place>,
+    place: Place,
     entry: &Entry<K>,
     flows: &mut FlowTable<K::Line>,
     view: View<'_>,
     findings: &mut Findings,
-) -> bool {
-    let followed = place.and_then(|place| follow(flows, place, &entry.packet, view));
-    let Some((flow, place)) = followed else {
-        return false;
+    new: &mut Lane<K>,
+) {
+    let Some((flow, place)) = follow(flows, place, entry, view) else {
+        return new.push(Entry {
+            is_known: true,
+            ..*entry
+        });
     };
     findings.decide(entry.index, Verdict::To(Toward::Backend(flow.backend())));
     note_refresh(flows, place, flow, entry.index, view, findings);
-    true
 }
 
 /// The flow before this packet, if it lives; it then has seen the packet.
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "measured: a call for each packet costs more"
-)]
 pub(crate) fn follow<K: PathKey>(
     flows: &mut FlowTable<K::Line>,
     place: Place,
-    packet: &Packet<K>,
+    packet: &Entry<K>,
     view: View<'_>,
 ) -> Option<(Flow, Place)> {
     let flow = flows.get(place);
@@ -89,7 +116,7 @@ pub(crate) fn follow<K: PathKey>(
 
 /// What a packet means for its flow; a UDP datagram means nothing in particular.
 #[inline]
-pub(crate) fn event_of<K: PathKey>(packet: &Packet<K>) -> TcpEvent {
+pub(crate) fn event_of<K: FlowKey>(packet: &Entry<K>) -> TcpEvent {
     match packet.key.protocol() {
         Protocol::Tcp => TcpEvent::of(packet.tcp_flags),
         Protocol::Udp => TcpEvent::Other,

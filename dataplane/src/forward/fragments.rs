@@ -3,7 +3,7 @@
 
 use super::{
     Verdict, View,
-    leave::{Left, send_alone},
+    leave::{Door, Left, send_alone},
 };
 use crate::{
     fate::Fate,
@@ -68,13 +68,20 @@ pub(crate) fn hold<F: Frame>(
 
 /// Sends those whose first fragment has come, and drops those that waited too long.
 pub(crate) fn release<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, ports: &mut [P]) {
-    let (counters, held, alone) = (&own.counters, &mut own.held, &mut own.alone);
+    let (counters, held) = (&own.counters, &mut own.held);
+    let mut door = Door {
+        alone: &mut own.alone,
+        counters,
+        sessions: &mut own.sessions,
+        exchange: own.exchange.as_deref(),
+    };
     own.fragments.release(view.now, |it, toward| {
         let Some(toward) = toward else {
             return counters.fate(Fate::FragmentUnknown, 1);
         };
-        match send_alone(it.frame, toward, it.came_by, view, alone, counters, ports) {
+        match send_alone(it.frame, toward, it.came_by, view, &mut door, ports) {
             Left::Met(fate) => counters.fate(fate, 1),
+            Left::Handed => {}
             Left::Unresolved(frame) => {
                 let waiting = held::Waiting {
                     frame,

@@ -1,34 +1,40 @@
 //! Frames leave: rewritten for their backend or its client, as answers, or not at all; then every packet's fate is
 //! counted, and the affinities of those that were sent are extended.
 
-use super::{Verdict, View, fragments};
+use super::{Verdict, View, fragments, proxied};
 use crate::{
     answer::{may_be_told, too_big},
     counters::Counters,
+    exchange::Exchange,
     fate::Fate,
     held::{Held, Waiting},
     port::{BURST, Burst, Frame, Port},
     probe::{Probe, Stage},
-    rewrite::{Unfit, rewrite, rewrite_answer},
+    rewrite::{Exit, Unfit, link, mtu, rewrite, rewrite_answer, rewrite_both},
+    sessions::{SessionId, Sessions},
     tables::{
-        Hop, Toward,
+        Hop, Tables, Toward, Translation,
         affinity::CellId,
-        backend::Way,
+        backend::{Backend, Way},
         id::{BackendId, PortId},
     },
     worker::Own,
 };
 use arrayvec::ArrayVec;
+use std::net::SocketAddr;
 
 /// How often a full transmit queue is tried again before frames are dropped.
 const TRIES: usize = 64;
 
 /// What becomes of a frame that was to go on.
+#[derive(Clone, Copy, Debug)]
 enum Sent {
     /// It is rewritten, for this port.
     By(PortId),
     /// The next hop's MAC address is not known yet.
     Unresolved,
+    /// It is for this worker to decide.
+    Over(u8),
     /// It cannot go.
     Not(Fate),
     /// It is longer than this many bytes, with its IP header.
@@ -48,45 +54,114 @@ pub(crate) fn send_all<P: Port>(
         release_held(view, own, ports);
     }
     let count = burst.len();
+    let alike = readdress_alike(burst, port, view, own);
+    probe.ended(Stage::Rewrite);
+    own.counters.forwarded_bytes.add(alike.bytes);
+    if let Some(exit) = alike.exit.filter(|_| alike.count == count) {
+        let unsent = transmit(&mut ports[exit.by.index()], burst);
+        for verdict in &mut own.findings.verdicts[count - unsent..count] {
+            *verdict = Verdict::Done(Fate::TransmitFull);
+        }
+        probe.ended(Stage::Transmit);
+        own.counters.fate(Fate::Forwarded, (count - unsent) as u64);
+        own.counters.fate(Fate::TransmitFull, unsent as u64);
+    } else {
+        part(burst, &alike, port, view, own, ports);
+        probe.ended(Stage::Transmit);
+        count_fates(count, own);
+    }
+    own.count_held();
+    extend(view, own);
+    probe.ended(Stage::Count);
+}
+
+/// The frames at the front of a burst that leave alike; mostly all do.
+struct Alike {
+    /// How many there are.
+    count: usize,
+    /// How they leave.
+    exit: Option<Exit>,
+    bytes: u64,
+}
+
+/// Rewrites packets for backends on a link, from the first of the burst on, up to one that leaves in
+/// another way or by another port. With what nearly all bursts are made of, this is all there is to do.
+fn readdress_alike<F: Frame>(
+    burst: &mut Burst<F>,
+    came_by: PortId,
+    view: View<'_>,
+    own: &Own<F>,
+) -> Alike {
+    let tables = view.tables;
+    let (mut exit, mut bytes, mut count) = (None, 0, 0);
+    for (frame, verdict) in burst.iter_mut().zip(&own.findings.verdicts) {
+        let Some((backend, destination)) = linked(*verdict, tables) else {
+            break;
+        };
+        let known = exit.or_else(|| Exit::new(backend.port, came_by, tables));
+        let Some(known) = known.filter(|it| it.by == backend.port) else {
+            break;
+        };
+        if !known.readdress(frame, destination) {
+            break;
+        }
+        exit = Some(known);
+        bytes += frame.bytes().len() as u64;
+        count += 1;
+    }
+    Alike { count, exit, bytes }
+}
+
+/// The backend that a packet goes to directly, and its MAC address as a word.
+#[inline]
+fn linked(verdict: Verdict, tables: &Tables) -> Option<(&Backend, u64)> {
+    let Verdict::To(Toward::Backend(id)) = verdict else {
+        return None;
+    };
+    let backend = tables.backend(id).filter(|it| it.way == Way::Direct)?;
+    let neighbour = tables.neighbours.get(backend.neighbour);
+    Some((backend, neighbour.mac_word()?))
+}
+
+/// Parts a burst: by the ports that its frames leave by, those that wait, and the rest.
+#[inline(never)]
+fn part<P: Port>(
+    burst: &mut Burst<P::Frame>,
+    alike: &Alike,
+    port: PortId,
+    view: View<'_>,
+    own: &mut Own<P::Frame>,
+    ports: &mut [P],
+) {
     let mut leaving: ArrayVec<(u8, PortId), BURST> = ArrayVec::new();
     let mut bytes = 0;
     for (index, mut frame) in (0_u8..).zip(burst.drain(..)) {
-        match own.findings.verdicts[usize::from(index)] {
-            Verdict::To(toward) => match prepare(&mut frame, toward, port, view) {
-                Sent::By(out) => {
-                    bytes += frame.bytes().len() as u64;
-                    own.outgoing[out.index()].push(frame);
-                    leaving.push((index, out));
-                }
-                Sent::Unresolved => {
-                    let waiting = Waiting {
-                        frame,
-                        toward,
-                        came_by: port,
-                        extends: own.findings.extended_by(index),
-                        since: view.now,
-                    };
-                    own.findings.decide(index, hold(waiting, &mut own.held));
-                }
-                Sent::Not(fate) => own.findings.decide(index, Verdict::Done(fate)),
-                Sent::TooBig(mtu) => {
-                    tell_too_big(frame, mtu, port, view, own, ports);
-                    let verdict = Verdict::Done(Fate::PacketTooBig);
-                    own.findings.decide(index, verdict);
-                }
-            },
-            Verdict::Answer => {
-                own.outgoing[port.index()].push(frame);
-                leaving.push((index, port));
+        let sent = match (own.findings.verdict(index), alike.exit) {
+            (_, Some(exit)) if usize::from(index) < alike.count => Sent::By(exit.by),
+            (Verdict::To(toward), _) => {
+                let sent = prepare(&mut frame, toward, port, view, &mut own.sessions);
+                let leaves = u64::from(matches!(sent, Sent::By(_)));
+                bytes += leaves * frame.bytes().len() as u64;
+                sent
             }
-            Verdict::Early(l3) => {
-                let verdict = fragments::hold(frame, l3, port, view, own);
-                own.findings.decide(index, verdict);
+            (Verdict::Answer, _) => Sent::By(port),
+            (Verdict::Early(_) | Verdict::Held | Verdict::Handed | Verdict::Done(_), _) => {
+                Sent::Unresolved
             }
-            Verdict::Held | Verdict::Done(_) => {}
+        };
+        if let Sent::By(out) = sent {
+            own.outgoing[out.index()].push(frame);
+            leaving.push((index, out));
+        } else {
+            set_aside(frame, index, sent, port, view, own, ports);
         }
     }
-    probe.ended(Stage::Rewrite);
+    own.counters.forwarded_bytes.add(bytes);
+    transmit_parts(&leaving, own, ports);
+}
+
+/// Sends what was parted by ports.
+fn transmit_parts<P: Port>(leaving: &[(u8, PortId)], own: &mut Own<P::Frame>, ports: &mut [P]) {
     for out in crate::tables::port_ids(ports.len()) {
         let unsent = transmit(&mut ports[out.index()], &mut own.outgoing[out.index()]);
         let of_this = leaving.iter().rev().filter(|(_, by)| *by == out);
@@ -95,11 +170,45 @@ pub(crate) fn send_all<P: Port>(
                 .decide(*index, Verdict::Done(Fate::TransmitFull));
         }
     }
-    probe.ended(Stage::Transmit);
-    own.counters.forwarded_bytes.add(bytes);
-    count_fates(count, own);
-    extend(view, own);
-    probe.ended(Stage::Count);
+}
+
+/// Decides about a frame that does not leave now.
+fn set_aside<P: Port>(
+    frame: P::Frame,
+    index: u8,
+    sent: Sent,
+    port: PortId,
+    view: View<'_>,
+    own: &mut Own<P::Frame>,
+    ports: &mut [P],
+) {
+    let verdict = match (own.findings.verdict(index), sent) {
+        (Verdict::To(toward), Sent::Unresolved) => {
+            let waiting = Waiting {
+                frame,
+                toward,
+                came_by: port,
+                extends: own.findings.extended_by(index),
+                since: view.now,
+            };
+            hold(waiting, &mut own.held)
+        }
+        (Verdict::To(_), Sent::Not(fate)) => Verdict::Done(fate),
+        (Verdict::To(_), Sent::Over(worker)) => {
+            let times = own.times.get(usize::from(index)).copied().unwrap_or(0);
+            let (counters, exchange) = (&own.counters, own.exchange.as_deref());
+            let given = hand_over(frame, worker, port, times, counters, exchange);
+            given.map_or_else(Verdict::Done, |()| Verdict::Handed)
+        }
+        (Verdict::To(_), Sent::TooBig(mtu)) => {
+            tell_too_big(frame, mtu, port, view, own, ports);
+            Verdict::Done(Fate::PacketTooBig)
+        }
+        (Verdict::Early(l3), _) => fragments::hold(frame, l3, port, view, own),
+        // A frame that leaves is not set aside; of the others the verdict stands.
+        (verdict, _) => verdict,
+    };
+    own.findings.decide(index, verdict);
 }
 
 /// Sends what the queue takes within a bounded number of tries; drops and counts the rest.
@@ -115,23 +224,125 @@ fn transmit<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) -> usize {
     unsent
 }
 
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "measured: a call for each packet costs more"
-)]
-fn prepare<F: Frame>(frame: &mut F, toward: Toward, came_by: PortId, view: View<'_>) -> Sent {
+#[inline(never)]
+fn prepare<F: Frame>(
+    frame: &mut F,
+    toward: Toward,
+    came_by: PortId,
+    view: View<'_>,
+    sessions: &mut Sessions,
+) -> Sent {
     match toward {
         Toward::Backend(backend) => prepare_packet(frame, backend, came_by, view),
         Toward::Client(backend) => prepare_answer(frame, backend, came_by, view),
+        Toward::BackendBy(backend, session) => {
+            let leg = Leg::There(session);
+            prepare_both(frame, backend, leg, came_by, view, sessions)
+        }
+        Toward::ClientOf(backend, session) => {
+            let leg = Leg::Back(session);
+            prepare_both(frame, backend, leg, came_by, view, sessions)
+        }
+        Toward::Worker(worker) => Sent::Over(worker),
     }
 }
 
-#[inline(always)]
-#[expect(
-    clippy::inline_always,
-    reason = "measured: a call for each packet costs more"
-)]
+/// A way through full NAT.
+#[derive(Clone, Copy)]
+enum Leg {
+    There(SessionId),
+    Back(SessionId),
+}
+
+impl Leg {
+    /// From where the packet shall come, and where it shall go.
+    fn ends(
+        self,
+        translation: &Translation,
+        view: View<'_>,
+        sessions: &Sessions,
+    ) -> Option<(SocketAddr, SocketAddr)> {
+        match self {
+            Self::There(id) => {
+                let local = view.tables.pools.socket(id.local(), id.port());
+                Some((local?, translation.backend))
+            }
+            Self::Back(id) => {
+                let session = sessions.get(id)?;
+                let vip = SocketAddr::new(translation.vip.ip(), session.vip_port());
+                Some((vip, session.client()))
+            }
+        }
+    }
+}
+
+/// What goes through full NAT, either way.
+///
+/// Out of line, so that direct server return stays as short as it was.
+#[inline(never)]
+fn prepare_both<F: Frame>(
+    frame: &mut F,
+    id: BackendId,
+    leg: Leg,
+    came_by: PortId,
+    view: View<'_>,
+    sessions: &mut Sessions,
+) -> Sent {
+    let backend = view.tables.backend(id);
+    let way = backend.map(|it| (it, it.way));
+    let Some((backend, Way::Fullnat(id))) = way else {
+        return Sent::Not(Fate::NoSession);
+    };
+    let translation = view.tables.translation(id);
+    let Some(ends) = leg.ends(translation, view, sessions) else {
+        return Sent::Not(Fate::NoSession);
+    };
+    let there = Hop {
+        neighbour: backend.neighbour,
+        port: backend.port,
+    };
+    let hop = match leg {
+        Leg::There(_) => there,
+        Leg::Back(_) => translation.exit,
+    };
+    let Some(destination) = view.tables.neighbours.get(hop.neighbour).mac() else {
+        return Sent::Unresolved;
+    };
+    let mtu = mtu(hop.port, view.tables);
+    if translation.proxied || sessions.have_streams() {
+        match leg {
+            Leg::There(id) => {
+                if let Err(unfit) = proxied::introduce(frame, id, translation, mtu, sessions) {
+                    return sent(Err(unfit), hop.port);
+                }
+            }
+            Leg::Back(id) => proxied::answer(frame, id, translation, sessions),
+        }
+    }
+    let link = link(destination, came_by, hop.port, view.tables);
+    sent(rewrite_both(frame, ends, &link, mtu), hop.port)
+}
+
+/// Gives a frame to another worker, which counts it as received.
+#[cold]
+fn hand_over<F: Frame>(
+    frame: F,
+    worker: u8,
+    came_by: PortId,
+    times: u8,
+    counters: &Counters,
+    exchange: Option<&Exchange<F>>,
+) -> Result<(), Fate> {
+    let bytes = frame.bytes().len() as u64;
+    let given = exchange.map(|it| it.give(worker, came_by, frame, times.saturating_add(1)));
+    if !matches!(given, Some(Ok(()))) {
+        return Err(Fate::HandoffFull);
+    }
+    counters.received.subtract(1);
+    counters.received_bytes.subtract(bytes);
+    Ok(())
+}
+
 fn prepare_packet<F: Frame>(
     frame: &mut F,
     backend: BackendId,
@@ -175,6 +386,7 @@ fn sent(done: Result<(), Unfit>, by: PortId) -> Sent {
         Ok(()) => Sent::By(by),
         Err(Unfit::NoRoom) => Sent::Not(Fate::NoRoom),
         Err(Unfit::OutOfHops) => Sent::Not(Fate::OutOfHops),
+        Err(Unfit::Dropped(fate)) => Sent::Not(fate),
         Err(Unfit::TooBig(mtu)) => Sent::TooBig(mtu),
     }
 }
@@ -209,24 +421,26 @@ fn hold<F>(waiting: Waiting<F>, held: &mut Held<F>) -> Verdict {
     }
 }
 
-fn count_fates<F>(count: usize, own: &mut Own<F>) {
+fn count_fates<F>(count: usize, own: &Own<F>) {
     let counters = &own.counters;
     let (mut forwarded, mut returned) = (0, 0);
     for verdict in &own.findings.verdicts[..count] {
         match verdict {
-            Verdict::To(Toward::Backend(_)) => forwarded += 1,
-            Verdict::To(Toward::Client(_)) => returned += 1,
+            Verdict::To(Toward::Backend(_) | Toward::BackendBy(..)) => forwarded += 1,
+            Verdict::To(Toward::Client(_) | Toward::ClientOf(..)) => returned += 1,
             Verdict::Answer => {
                 counters.fate(Fate::Answered, 1);
                 counters.originated.add(1);
             }
-            Verdict::Held | Verdict::Early(_) => {}
+            Verdict::Held
+            | Verdict::Handed
+            | Verdict::Early(_)
+            | Verdict::To(Toward::Worker(_)) => {}
             Verdict::Done(fate) => counters.fate(*fate, 1),
         }
     }
     counters.fate(Fate::Forwarded, forwarded);
     counters.fate(Fate::Returned, returned);
-    own.count_held();
 }
 
 /// Extends the affinities of packets that were sent, not of those that were dropped or wait
@@ -253,15 +467,20 @@ pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, por
         let hop = view.tables.hop(toward);
         hop.is_none_or(|it| view.tables.neighbours.get(it.neighbour).mac().is_some())
     };
-    let (counters, alone) = (&own.counters, &mut own.alone);
+    let counters = &own.counters;
+    let mut door = Door {
+        alone: &mut own.alone,
+        counters,
+        sessions: &mut own.sessions,
+        exchange: own.exchange.as_deref(),
+    };
     own.held.release(
         |it| it.is_late(view.now) || resolved(it.toward),
         |it| {
-            let left = send_alone(
-                it.frame, it.toward, it.came_by, view, alone, counters, ports,
-            );
+            let left = send_alone(it.frame, it.toward, it.came_by, view, &mut door, ports);
             let fate = match left {
                 Left::Met(fate) => fate,
+                Left::Handed => return,
                 Left::Unresolved(_) => Fate::NeighbourUnresolved,
             };
             if fate == Fate::Forwarded {
@@ -278,8 +497,18 @@ pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, por
 pub(crate) enum Left<F> {
     /// It met this fate, which is to be counted.
     Met(Fate),
+    /// Another worker has it, and counts it.
+    Handed,
     /// The next hop's MAC address is not known: here is the frame.
     Unresolved(F),
+}
+
+/// What a single frame needs to leave.
+pub(crate) struct Door<'a, F> {
+    pub(crate) alone: &'a mut Burst<F>,
+    pub(crate) counters: &'a Counters,
+    pub(crate) sessions: &'a mut Sessions,
+    pub(crate) exchange: Option<&'a Exchange<F>>,
 }
 
 /// Sends a single frame on. Where it is too big, nobody is told: its sender sends others.
@@ -288,22 +517,26 @@ pub(crate) fn send_alone<P: Port>(
     toward: Toward,
     came_by: PortId,
     view: View<'_>,
-    alone: &mut Burst<P::Frame>,
-    counters: &Counters,
+    door: &mut Door<'_, P::Frame>,
     ports: &mut [P],
 ) -> Left<P::Frame> {
-    let out = match prepare(&mut frame, toward, came_by, view) {
+    let out = match prepare(&mut frame, toward, came_by, view, door.sessions) {
         Sent::By(out) => out,
+        Sent::Over(worker) => {
+            let given = hand_over(frame, worker, came_by, 0, door.counters, door.exchange);
+            return given.map_or_else(Left::Met, |()| Left::Handed);
+        }
         Sent::Unresolved => return Left::Unresolved(frame),
         Sent::Not(fate) => return Left::Met(fate),
         Sent::TooBig(_) => return Left::Met(Fate::PacketTooBig),
     };
-    counters.forwarded_bytes.add(frame.bytes().len() as u64);
-    alone.push(frame);
-    Left::Met(match transmit(&mut ports[out.index()], alone) {
+    let bytes = frame.bytes().len() as u64;
+    door.counters.forwarded_bytes.add(bytes);
+    door.alone.push(frame);
+    Left::Met(match transmit(&mut ports[out.index()], door.alone) {
         0 => match toward {
-            Toward::Backend(_) => Fate::Forwarded,
-            Toward::Client(_) => Fate::Returned,
+            Toward::Backend(_) | Toward::BackendBy(..) => Fate::Forwarded,
+            Toward::Client(_) | Toward::ClientOf(..) | Toward::Worker(_) => Fate::Returned,
         },
         _ => Fate::TransmitFull,
     })

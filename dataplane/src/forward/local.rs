@@ -41,7 +41,7 @@ pub(crate) fn answer_all<F: Frame>(
     let station = view.tables.stations.on(port);
     for (index, parsed) in local {
         let frame = &mut burst[usize::from(*index)];
-        if let Some(verdict) = follow_error(frame.bytes(), *parsed, port, view, own) {
+        if let Some(verdict) = follow_error(*index, frame.bytes(), *parsed, port, view, own) {
             own.findings.decide(*index, verdict);
             continue;
         }

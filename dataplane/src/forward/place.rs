@@ -2,8 +2,9 @@
 //! of the service.
 
 use super::{
-    Entry, Verdict, View, admit,
-    follow::{self, NewFlows, event_of},
+    Entry, Lane, Verdict, View, admit,
+    follow::{self, event_of},
+    fullnat,
     path::PathKey,
     reply,
 };
@@ -13,21 +14,18 @@ use crate::{
     fate::Fate,
     flow_table::{Flow, Gone, Inserted, Place, Placement, TcpEvent, Tick},
     key::Protocol,
-    parse::Packet,
     port::BURST,
+    sessions::{SessionId, Sessions},
     tables::{
         Tables, Toward,
         affinity::{AffinityTable, CellId, Hit, Hits},
         backend::BackendState,
         id::{BackendId, PortId},
-        service::{OnBackendDown, Refresh, Service},
+        service::{Forward, OnBackendDown, Refresh, Service},
     },
     worker::Own,
 };
 use arrayvec::ArrayVec;
-
-/// The shortest time for which any flow is remembered, in seconds.
-const SHORTEST_S: u32 = 1;
 
 /// How long a flow of a backend that was removed is remembered, in seconds: as long as its packets may
 /// have to be dropped.
@@ -46,7 +44,7 @@ type Candidates<'a, K> = ArrayVec<(Entry<K>, &'a Service), BURST>;
 
 /// Places the flows of these packets.
 pub(crate) fn new_flows<F, K: PathKey>(
-    new: &NewFlows<K>,
+    new: &Lane<K>,
     came_by: PortId,
     view: View<'_>,
     own: &mut Own<F>,
@@ -56,26 +54,55 @@ pub(crate) fn new_flows<F, K: PathKey>(
     }
     let candidates = classify_all(new, came_by, view, own);
     let hits = affinities_of(&candidates, view);
+    ask_for_cells(&candidates, &hits, own);
+    let mut burst = Effects::default();
     for ((new, service), hit) in candidates.iter().zip(hits) {
-        let verdict = place(new, service, hit, view, own);
+        let verdict = place(new, service, hit, view, own, &mut burst);
         let verdict = verdict.map(Toward::Backend);
         own.findings
             .decide(new.index, verdict.map_or_else(Verdict::Done, Verdict::To));
     }
+    for gone in burst.gone {
+        account_gone(gone, view.affinities, &own.counters, &mut own.sessions);
+    }
+}
+
+/// Asks for where flows remember the affinities that place them.
+fn ask_for_cells<F, K: PathKey>(candidates: &Candidates<'_, K>, hits: &Hits, own: &Own<F>) {
+    let flows = K::table(&own.flows);
+    for ((new, _), hit) in candidates.iter().zip(hits) {
+        if hit.is_some() {
+            flows.prefetch_cells(new.hash);
+        }
+    }
+}
+
+/// What the new flows of a burst do to others.
+#[derive(Default)]
+struct Effects {
+    placed: Placed,
+    /// Flows that had to go, to be counted when the lines of their affinities have come.
+    gone: ArrayVec<Gone, BURST>,
 }
 
 fn classify_all<'a, F, K: PathKey>(
-    new: &NewFlows<K>,
+    new: &Lane<K>,
     came_by: PortId,
     view: View<'a>,
     own: &mut Own<F>,
 ) -> Candidates<'a, K> {
     let mut candidates = Candidates::new();
     for new in new {
-        match classify(&new.packet.key, view.tables) {
-            Ok(service) => candidates.push((*new, service)),
+        match classify(&new.key, view.tables) {
+            Ok(service) => match owner_of_session(new, service, came_by, view, own) {
+                Some(owner) => {
+                    let verdict = Verdict::To(Toward::Worker(owner));
+                    own.findings.decide(new.index, verdict);
+                }
+                None => candidates.push((*new, service)),
+            },
             Err(Fate::NoService) => {
-                let answers = reply::answers(&new.packet.key, came_by, view);
+                let answers = reply::answers(&new.key, came_by, view);
                 let verdict = answers.map_or_else(Verdict::Done, Verdict::To);
                 own.findings.decide(new.index, verdict);
             }
@@ -85,11 +112,25 @@ fn classify_all<'a, F, K: PathKey>(
     candidates
 }
 
+/// The other worker that has the session of a flow through full NAT, or is to open it.
+fn owner_of_session<F, K: PathKey>(
+    new: &Entry<K>,
+    service: &Service,
+    came_by: PortId,
+    view: View<'_>,
+    own: &Own<F>,
+) -> Option<u8> {
+    if service.spec.forward != Forward::Fullnat {
+        return None;
+    }
+    fullnat::other_owner(new.index, &new.key, came_by, view, own)
+}
+
 /// The affinity of each candidate; of a service whose switch is off, none.
 fn affinities_of<K: PathKey>(candidates: &Candidates<'_, K>, view: View<'_>) -> Hits {
     let queries: ArrayVec<_, BURST> = candidates
         .iter()
-        .map(|(new, service)| new.packet.key.query(service.spec.id))
+        .map(|(new, service)| new.key.query(service.spec.id))
         .collect();
     let mut hits = Hits::new();
     K::lookup(view.affinities, view.guard, view.now, &queries, &mut hits);
@@ -101,6 +142,21 @@ fn affinities_of<K: PathKey>(candidates: &Candidates<'_, K>, view: View<'_>) -> 
     hits
 }
 
+/// Flows that a burst has placed, by some bits of their hashes: most new flows are in nobody's way.
+#[derive(Default)]
+struct Placed(u64);
+
+impl Placed {
+    /// Whether a flow with this hash may be among them.
+    fn may_hold(&self, hash: u64) -> bool {
+        self.0 >> (hash >> 58) & 1 != 0
+    }
+
+    fn note(&mut self, hash: u64) {
+        self.0 |= 1 << (hash >> 58);
+    }
+}
+
 /// Places one flow, unless an earlier packet of this burst has placed it.
 fn place<F, K: PathKey>(
     new: &Entry<K>,
@@ -108,10 +164,15 @@ fn place<F, K: PathKey>(
     hit: Option<Hit>,
     view: View<'_>,
     own: &mut Own<F>,
+    burst: &mut Effects,
 ) -> Result<BackendId, Fate> {
-    let packet = &new.packet;
+    let packet = new;
     let flows = K::flows(&mut own.flows);
-    let known = flows.find(new.hash, &packet.key);
+    let known = if new.is_known || burst.placed.may_hold(new.hash) {
+        flows.find(new.hash, &packet.key)
+    } else {
+        None
+    };
     if let Some(place) = known {
         if let Some((flow, place)) = follow::follow(flows, place, packet, view) {
             follow::note_refresh(flows, place, flow, new.index, view, &mut own.findings);
@@ -137,7 +198,8 @@ fn place<F, K: PathKey>(
     if let Some(place) = known {
         forget::<F, K>(place, view, own);
     }
-    remember(new, service, choice, view, own);
+    burst.placed.note(new.hash);
+    burst.gone.extend(remember(new, service, choice, view, own));
     Ok(choice.backend)
 }
 
@@ -145,7 +207,7 @@ fn place<F, K: PathKey>(
 /// (contract rule R9); a SYN opens a new flow in any case. The flow stays: it goes on with its
 /// backend.
 fn drops_mid_stream<K: PathKey>(
-    packet: &Packet<K>,
+    packet: &Entry<K>,
     flow: Flow,
     service: &Service,
     tables: &Tables,
@@ -207,27 +269,33 @@ fn by_affinity(hit: Hit, service: &Service, affinities: &AffinityTable) -> Choic
     }
 }
 
-/// Remembers the flow, where it is one that goes on, and counts it.
+/// Remembers the flow, where it is one that goes on, and counts it; tells of the one that had to go for
+/// it, whose affinity's line is asked for.
 fn remember<F, K: PathKey>(
     new: &Entry<K>,
     service: &Service,
     choice: Choice,
     view: View<'_>,
     own: &mut Own<F>,
-) {
-    let counters = &own.counters;
-    let event = event_of(&new.packet);
+) -> Option<Gone> {
+    let event = event_of(new);
     if matches!(event, TcpEvent::Rst | TcpEvent::Fin) {
-        return;
+        return None;
     }
-    let key = &new.packet.key;
+    let key = &new.key;
     let flow = Flow::opened(key.protocol(), choice.backend, choice.placement, view.tick);
-    let expired = |flow: Flow| is_expired(flow, view.tables, view.tick);
+    let sessions = &own.sessions;
+    let expired = |flow: Flow, session| is_expired(flow, session, sessions, view.tables, view.tick);
     let flows = K::flows(&mut own.flows);
     let inserted = flows.insert(new.hash, key, flow, choice.cell, expired);
     let remembered = inserted != Inserted::NoPlace;
-    if let Inserted::InsteadOf(_, gone) = inserted {
-        account_gone(gone, view.affinities, counters);
+    let counters = &own.counters;
+    let gone = match inserted {
+        Inserted::InsteadOf(_, gone) => Some(gone),
+        Inserted::Free(_) | Inserted::NoPlace => None,
+    };
+    if let Some(cell) = gone.and_then(|gone| gone.cell) {
+        view.affinities.prefetch_cell(cell);
     }
     counters
         .backend_flows(choice.backend)
@@ -249,19 +317,41 @@ fn remember<F, K: PathKey>(
             }
         }
     }
+    gone
 }
 
-/// Whether a flow has not been seen for longer than its state and service allow.
-pub(crate) fn is_expired(flow: Flow, tables: &Tables, now: Tick) -> bool {
-    // No timeout is shorter: most need no look at their service.
-    if now.since(flow.seen()) <= SHORTEST_S {
-        return false;
-    }
+/// Whether a flow has not been seen for longer than its state and service allow; nor, with full NAT,
+/// its backend heard.
+#[inline]
+pub(crate) fn is_expired(
+    flow: Flow,
+    session: Option<SessionId>,
+    sessions: &Sessions,
+    tables: &Tables,
+    now: Tick,
+) -> bool {
+    // Most need no look at their service.
+    !flow.is_fresh(now) && has_timed_out(flow, session, sessions, tables, now)
+}
+
+/// The same of a flow that was not seen for a while.
+fn has_timed_out(
+    flow: Flow,
+    session: Option<SessionId>,
+    sessions: &Sessions,
+    tables: &Tables,
+    now: Tick,
+) -> bool {
     let service = tables
         .backend(flow.backend())
         .and_then(|backend| tables.services.get(backend.service));
     let flow_timeout_s = service.map_or(REMOVED_S, |service| service.spec.flow_timeout_s);
-    now.since(flow.seen()) > flow.timeout_s(flow_timeout_s)
+    let timeout_s = flow.timeout_s(flow_timeout_s);
+    if now.since(flow.seen()) <= timeout_s {
+        return false;
+    }
+    let session = session.and_then(|id| sessions.get(id));
+    session.is_none_or(|session| now.since(session.heard()) > timeout_s)
 }
 
 /// Forgets a flow that cannot be followed any more and has another place to go.
@@ -269,13 +359,18 @@ fn forget<F, K: PathKey>(place: Place, view: View<'_>, own: &mut Own<F>) {
     if let Some(gone) = K::flows(&mut own.flows).remove(place) {
         let moved = !gone.flow.is_over();
         own.counters.flows_moved.add(u64::from(moved));
-        let_go(gone, view.affinities, &own.counters);
+        let_go(gone, view.affinities, &own.counters, &mut own.sessions);
     }
 }
 
 /// Counts a flow that timed out or had to go.
-pub(crate) fn account_gone(gone: Gone, affinities: &AffinityTable, counters: &Counters) {
-    let_go(gone, affinities, counters);
+pub(crate) fn account_gone(
+    gone: Gone,
+    affinities: &AffinityTable,
+    counters: &Counters,
+    sessions: &mut Sessions,
+) {
+    let_go(gone, affinities, counters, sessions);
     if gone.evicted {
         counters.flows_evicted.add(1);
     } else {
@@ -283,8 +378,11 @@ pub(crate) fn account_gone(gone: Gone, affinities: &AffinityTable, counters: &Co
     }
 }
 
-/// Takes a flow off the counts of those that live.
-fn let_go(gone: Gone, affinities: &AffinityTable, counters: &Counters) {
+/// Takes a flow off the counts of those that live, and ends its session.
+fn let_go(gone: Gone, affinities: &AffinityTable, counters: &Counters, sessions: &mut Sessions) {
+    if let Some(session) = gone.session {
+        sessions.close(session);
+    }
     counters.backend_flows(gone.flow.backend()).subtract(1);
     if let Some(cell) = gone.cell {
         affinities.cell(cell).flow_gone(cell.generation);

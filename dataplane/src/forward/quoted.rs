@@ -3,7 +3,7 @@
 //! What is said of a packet to a backend with NAT goes to its client.
 //! They change no flow and extend no affinity: anybody can send them.
 
-use super::{Verdict, View, path::PathKey, reply};
+use super::{Verdict, View, fullnat, path::PathKey, reply, tunneled};
 use crate::{
     classify::classify,
     fate::Fate,
@@ -12,7 +12,7 @@ use crate::{
         Toward,
         affinity::Hits,
         id::{BackendId, PortId},
-        service::Service,
+        service::{Forward, Service},
     },
     worker::Own,
 };
@@ -20,20 +20,26 @@ use std::net::IpAddr;
 
 /// What is to be done with an ICMP message that is about a flow; `None` where it is not an error.
 pub(crate) fn follow_error<F>(
+    index: u8,
     frame: &[u8],
     parsed: Parsed,
     came_by: PortId,
     view: View<'_>,
     own: &mut Own<F>,
 ) -> Option<Verdict> {
+    if !view.tables.tunnels.is_empty()
+        && let Some(fate) = tunneled::hear_of_path(frame, parsed, came_by, view)
+    {
+        return Some(Verdict::Done(fate));
+    }
     let toward = match parsed {
         Parsed::Icmp4(message) => quoted4(frame, message).transpose()?.and_then(|quoted| {
             check(frame, quoted.sender.into(), view)?;
-            toward_of(&quoted.key, came_by, view, own)
+            toward_of(index, &quoted.key, came_by, view, own)
         }),
         Parsed::Icmp6(message) => quoted6(frame, message).transpose()?.and_then(|quoted| {
             check(frame, quoted.sender.into(), view)?;
-            toward_of(&quoted.key, came_by, view, own)
+            toward_of(index, &quoted.key, came_by, view, own)
         }),
         Parsed::V4(_)
         | Parsed::V6(_)
@@ -58,11 +64,15 @@ fn check(frame: &[u8], sender: IpAddr, view: View<'_>) -> Result<(), Fate> {
 }
 
 fn toward_of<F, K: PathKey>(
+    index: u8,
     key: &K,
     came_by: PortId,
     view: View<'_>,
     own: &mut Own<F>,
 ) -> Result<Toward, Fate> {
+    if let Some(toward) = fullnat::error_at(key, came_by, view, own) {
+        return toward;
+    }
     let flows = K::flows(&mut own.flows);
     let place = flows.find(flows.hash(key), key);
     let known = place.map(|place| flows.get(place).backend());
@@ -71,13 +81,18 @@ fn toward_of<F, K: PathKey>(
         backend.is_some_and(|it| it.state.keeps_flows())
     };
     if let Some(backend) = known.filter(keeps) {
-        return Ok(Toward::Backend(backend));
+        let by_session = fullnat::error::<F, K>(place, backend, view, own);
+        return by_session.unwrap_or(Ok(Toward::Backend(backend)));
     }
     let service = match classify(key, view.tables) {
         Ok(service) => service,
         Err(Fate::NoService) => return reply::answers(key, came_by, view),
         Err(fate) => return Err(fate),
     };
+    if service.spec.forward == Forward::Fullnat {
+        let owner = fullnat::other_owner(index, key, came_by, view, own);
+        return owner.map(Toward::Worker).ok_or(Fate::IcmpNoFlow);
+    }
     owner_of(key, service, view)
         .or_else(|| service.slots.agreed(key))
         .map(Toward::Backend)

@@ -14,6 +14,8 @@ pub(crate) struct Above {
     pub(crate) from: usize,
     /// Whether it is of a later fragment, which has no header of that protocol.
     pub(crate) is_later: bool,
+    /// Whether it is of a fragment, the first one or a later one.
+    pub(crate) is_piece: bool,
 }
 
 /// What a packet carries; of a quoted packet the end may be missing.
@@ -23,6 +25,7 @@ pub(crate) fn above6(packet: &[u8]) -> Option<Above> {
     Some(Above {
         protocol: upper.protocol,
         from: usize::from(Ipv6::LEN + upper.skipped),
+        is_piece: upper.piece.is_some(),
         is_later: upper.piece.is_some_and(Piece::is_later),
     })
 }

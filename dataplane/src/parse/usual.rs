@@ -14,26 +14,42 @@ const HEADERS: usize = 54;
 const L3: u16 = 14;
 /// Where the TCP or UDP header starts, in bytes.
 const L4: u16 = 34;
+/// `EtherType` IPv4, then version 4 with five words of header.
+const PLAIN: u32 = u32::from_le_bytes([0x08, 0x00, 0x45, 0x00]);
+/// All of that, and not the type of service that follows.
+const PLAIN_MASK: u32 = u32::from_le_bytes([0xff, 0xff, 0xff, 0x00]);
+/// Of the eight bytes from the total length on, those bits that only fragments have.
+const FRAGMENTED: u64 = (ipv4::FRAGMENTED.to_be() as u64) << 32;
+/// Bytes of an IP header without options.
+const IP_LEN: u32 = 20;
 
 /// The packet, if it is a usual one for the station with this MAC address.
-#[inline]
+///
+/// Words of several fields are loaded at once, and what must hold is gathered in one that is 0 then: a
+/// load and a branch for each field would cost more.
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "measured: a call for each packet costs more"
+)]
 pub(crate) fn usual4(frame: &[u8], mac: Mac) -> Option<Packet<Key4>> {
     let headers: &[u8; HEADERS] = frame.first_chunk()?;
-    let is_for_us = chunk::<6>(headers, 0) == mac.0;
-    // EtherType IPv4; version 4 with five words of header.
-    let is_plain = chunk(headers, 12) == [0x08, 0x00, 0x45];
-    let is_whole = u16::from_be_bytes(chunk(headers, 20)) & ipv4::FRAGMENTED == 0;
-    if !(is_for_us & is_plain & is_whole & is_summed(headers)) {
+    let other_mac = (u64::from_le_bytes(chunk(headers, 0)) ^ mac.word()) << 16;
+    let other_header = (u32::from_le_bytes(chunk(headers, 12)) ^ PLAIN) & PLAIN_MASK;
+    // Total length, identification, fragment offset, time to live, protocol.
+    let word = u64::from_le_bytes(chunk(headers, 16));
+    let is_other = other_mac | u64::from(other_header) | word & FRAGMENTED != 0;
+    if is_other || !is_summed(headers) {
         return None;
     }
-    let total_len = usize::from(u16::from_be_bytes(chunk(headers, 16)));
-    if total_len > frame.len() - usize::from(L3) {
+    let [high, low, .., protocol] = word.to_le_bytes();
+    let total_len = u32::from(u16::from_be_bytes([high, low]));
+    if total_len as usize + usize::from(L3) > frame.len() {
         return None;
     }
-    let payload_len = total_len.checked_sub(20)?;
-    let (protocol, tcp_flags) = match headers[23] {
-        ipv4::TCP => (Protocol::Tcp, tcp_flags(headers, payload_len)?),
-        ipv4::UDP if is_udp(headers, payload_len) => (Protocol::Udp, 0),
+    let (protocol, tcp_flags) = match protocol {
+        ipv4::TCP => (Protocol::Tcp, tcp_flags(headers, total_len)?),
+        ipv4::UDP if is_udp(headers, total_len) => (Protocol::Udp, 0),
         _ => return None,
     };
     let key = Key4 {
@@ -50,30 +66,35 @@ pub(crate) fn usual4(frame: &[u8], mac: Mac) -> Option<Packet<Key4>> {
     })
 }
 
-/// The flags of a TCP header that fits the payload and that some stack sends.
+/// The flags of a TCP header that fits the packet and that some stack sends.
 #[inline]
-fn tcp_flags(headers: &[u8; HEADERS], payload_len: usize) -> Option<u8> {
-    let header_len = usize::from(headers[46] >> 4) * 4;
+fn tcp_flags(headers: &[u8; HEADERS], total_len: u32) -> Option<u8> {
+    let header_len = u32::from(headers[46] & 0xf0) / 4;
     let flags = headers[47];
-    let fits = (20..=payload_len).contains(&header_len);
+    let fits = (20..=total_len.saturating_sub(IP_LEN)).contains(&header_len);
     (fits & !are_refused(flags)).then_some(flags)
 }
 
 #[inline]
-fn is_udp(headers: &[u8; HEADERS], payload_len: usize) -> bool {
-    (8..=payload_len).contains(&usize::from(u16::from_be_bytes(chunk(headers, 38))))
+fn is_udp(headers: &[u8; HEADERS], total_len: u32) -> bool {
+    let length = u32::from(u16::from_be_bytes(chunk(headers, 38)));
+    (8..=total_len.saturating_sub(IP_LEN)).contains(&length)
 }
 
-/// Whether the sum of the IP header is right: words as loaded, added in 64 bits and folded.
+/// Whether the sum of the IP header is right. The sum in ones' complement of 16 bits (RFC 1071) is the
+/// remainder by 2^16 - 1, in whichever words it is added up, with the carries added too; of what is not
+/// all zeros it is right where that is 0.
 #[inline]
 fn is_summed(headers: &[u8; HEADERS]) -> bool {
-    let word = |at| u64::from(u32::from_ne_bytes(chunk(headers, at)));
-    let sum = word(14) + word(18) + word(22) + word(26) + word(30);
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum == 0xffff
+    let (a, b) = (
+        u64::from_ne_bytes(chunk(headers, 14)),
+        u64::from_ne_bytes(chunk(headers, 22)),
+    );
+    let c = u64::from(u32::from_ne_bytes(chunk(headers, 30)));
+    let (sum, carry) = a.overflowing_add(b);
+    let (sum, again) = sum.overflowing_add(c + u64::from(carry));
+    let (sum, _) = sum.overflowing_add(u64::from(again));
+    sum.is_multiple_of(0xffff)
 }
 
 #[inline]

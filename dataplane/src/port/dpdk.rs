@@ -66,4 +66,9 @@ impl Frame for Mbuf {
     fn prepend(&mut self, count: usize) -> bool {
         Mbuf::prepend(self, count).is_some()
     }
+
+    #[inline]
+    fn trim(&mut self, count: usize) -> bool {
+        self.trim_front(count)
+    }
 }

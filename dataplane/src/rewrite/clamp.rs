@@ -16,12 +16,22 @@ const NOTHING: u8 = 1;
 /// Option: maximum segment size, four bytes.
 const SEGMENT_SIZE: u8 = 2;
 
+/// What is left at least of a size that is lowered.
+const SIZE_MIN: u16 = 64;
+
 /// Lowers the segment size that a packet offers, if it is a SYN.
 pub(super) fn clamp_mss(packet: &mut [u8], most: u16) {
     let segment = tcp_at(packet).and_then(|at| packet.get_mut(at..));
     if let Some(segment) = segment {
-        let _ = clamp(segment, most);
+        let _ = change(segment, |size| size.min(most));
     }
+}
+
+/// Lowers it in a TCP header by so many bytes, so that there is room for these in each segment.
+pub(super) fn lower_segment_size(segment: &mut [u8], by: u16) {
+    let _ = change(segment, |size| {
+        size.min(size.saturating_sub(by).max(SIZE_MIN))
+    });
 }
 
 /// Where the TCP header starts; IPv6 extension headers are not followed.
@@ -36,7 +46,7 @@ fn tcp_at(packet: &[u8]) -> Option<usize> {
     }
 }
 
-fn clamp(segment: &mut [u8], most: u16) -> Option<()> {
+fn change(segment: &mut [u8], to: impl FnOnce(u16) -> u16) -> Option<()> {
     let (header, _) = Tcp::ref_from_prefix(segment).ok()?;
     if header.flags & tcp::SYN == 0 {
         return None;
@@ -44,10 +54,12 @@ fn clamp(segment: &mut [u8], most: u16) -> Option<()> {
     let at = segment_size_at(segment.get(..header.header_len())?)?;
     let field = segment.get_mut(at..)?.first_chunk_mut::<2>()?;
     let [high, low] = *field;
-    if u16::from_be_bytes([high, low]) <= most {
+    let size = u16::from_be_bytes([high, low]);
+    let changed = to(size);
+    if changed == size {
         return None;
     }
-    *field = most.to_be_bytes();
+    *field = changed.to_be_bytes();
     let [new_high, new_low] = *field;
     let sum = |high, low| {
         let (even, odd) = ([high, low, 0, 0], [0, high, low, 0]);

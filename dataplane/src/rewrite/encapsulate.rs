@@ -35,8 +35,9 @@ pub(super) fn encapsulate<F: Frame>(
     let l3 = payload_offset(frame.bytes());
     let packet = frame.bytes_mut().get_mut(l3..).ok_or(Unfit::NoRoom)?;
     let inner = Inner::read(packet, keys).ok_or(Unfit::NoRoom)?;
-    if inner.len > tunnel.mtu {
-        return Err(Unfit::TooBig(tunnel.mtu));
+    let mtu = tunnel.mtu();
+    if inner.len > mtu {
+        return Err(Unfit::TooBig(mtu));
     }
     if let Some(mss) = tunnel.mss_clamp {
         clamp_mss(packet, mss);

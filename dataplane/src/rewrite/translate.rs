@@ -4,7 +4,7 @@
 //! An ICMP error gets the same, and so does the packet that it quotes, where the ends stand the other
 //! way round (RFC 5508, section 4.2). Of later fragments only the addresses change.
 
-use super::Unfit;
+use super::{Unfit, families};
 use crate::wire::vlan::payload_offset;
 use crate::{
     parse::{Above, above6},
@@ -63,6 +63,23 @@ pub(super) fn translate<F: Frame>(
     let packet = frame.bytes_mut().get_mut(l3..).ok_or(Unfit::NoRoom)?;
     pass(packet, mtu)?;
     address(packet, side, to).ok_or(Unfit::NoRoom)
+}
+
+/// The same for both ends: from where the packet shall come, and where it shall go.
+#[inline(never)]
+pub(super) fn translate_both<F: Frame>(
+    frame: &mut F,
+    (from, to): (SocketAddr, SocketAddr),
+    mtu: u16,
+) -> Result<(), Unfit> {
+    let l3 = payload_offset(frame.bytes());
+    let packet = frame.bytes_mut().get_mut(l3..).ok_or(Unfit::NoRoom)?;
+    if families::differs(packet, (from, to)) {
+        return families::translate(frame, l3, (from, to), mtu);
+    }
+    pass(packet, mtu)?;
+    address(packet, Side::Source, from).ok_or(Unfit::NoRoom)?;
+    address(packet, Side::Destination, to).ok_or(Unfit::NoRoom)
 }
 
 /// Counts the hop of a packet that may go on.
@@ -130,6 +147,7 @@ fn address6(packet: &mut [u8], side: Side, ip: [u8; 16], to: SocketAddr) -> Opti
         protocol,
         from,
         is_later,
+        ..
     } = above6(packet)?;
     let (header, _) = Ipv6::mut_from_prefix(packet).ok()?;
     let field = match side {

@@ -104,6 +104,12 @@ impl AffinityTable {
         &self.cells[id.index as usize]
     }
 
+    /// Asks for that cell's line.
+    #[inline]
+    pub(crate) fn prefetch_cell(&self, id: CellId) {
+        prefetch(&raw const self.cells[id.index as usize]);
+    }
+
     fn ranks4(&self, service: ServiceId) -> u64 {
         self.ranks[service.index()].v4.load(Ordering::Acquire)
     }
@@ -113,8 +119,8 @@ impl AffinityTable {
         [a, b, c].map(|word| word.load(Ordering::Acquire))
     }
 
-    /// One round for each kind of key: hash all and prefetch the words, read all words and
-    /// prefetch the buckets, compare, check the cells.
+    /// One round for each kind of key: hash all and prefetch the words, read all words and prefetch the
+    /// buckets, compare and prefetch the cells, check the cells.
     fn lookup<F: Family<W>, const W: usize>(
         &self,
         directory: &Directory<W>,
@@ -126,55 +132,69 @@ impl AffinityTable {
     ) {
         hits.clear();
         let root = directory.root(guard);
-        let mut open: ArrayVec<(usize, Ranks), BURST> = ArrayVec::new();
-        for (index, query) in queries.iter().enumerate() {
+        let mut probes: ArrayVec<Probe<W>, BURST> = ArrayVec::new();
+        for (index, query) in (0_u8..).zip(queries) {
             hits.push(None);
-            open.push((index, ranks(query)));
+            let ranks = ranks(query);
+            probes.extend(self.probe::<F, W>(root, query, index, ranks));
         }
-        while !open.is_empty() {
-            let mut probes: ArrayVec<Probe<W>, BURST> = ArrayVec::new();
-            open.retain(|(index, ranks)| match ranks.pop() {
-                Some(rank) => {
-                    let key = F::key(&queries[*index], rank);
-                    let hash = F::hash(&self.keys, &key);
-                    root.prefetch(hash);
-                    probes.push(Probe { key, hash });
-                    true
-                }
-                None => false,
-            });
-            for probe in &probes {
-                let word = root.word(probe.hash);
-                if word.may_hold(probe.hash) {
-                    word.prefetch();
-                }
-            }
-            let found: ArrayVec<Option<(BackendId, u32)>, BURST> = probes
+        while !probes.is_empty() {
+            self.look_into(root, now, &probes, hits);
+            let missed = probes.take();
+            let missed = missed
                 .iter()
-                .map(|probe| self.compare(root, probe))
-                .collect();
-            let mut found = found.into_iter();
-            open.retain(|(index, _)| {
-                hits[*index] = found.next().flatten().and_then(|it| self.alive(it, now));
-                hits[*index].is_none()
-            });
+                .filter(|it| hits[usize::from(it.index)].is_none());
+            probes.extend(missed.filter_map(|it| {
+                let query = &queries[usize::from(it.index)];
+                self.probe::<F, W>(root, query, it.index, it.broader)
+            }));
         }
     }
 
-    /// The owner and cell in the bucket, with the cell asked for.
+    /// What is looked for first of a query, with its word asked for.
     #[inline]
-    fn compare<const W: usize>(
+    fn probe<F: Family<W>, const W: usize>(
         &self,
         root: &directory::Root<W>,
-        probe: &Probe<W>,
-    ) -> Option<(BackendId, u32)> {
-        let word = root.word(probe.hash);
-        if !word.may_hold(probe.hash) {
-            return None;
+        query: &Query<F::Address>,
+        index: u8,
+        mut ranks: Ranks,
+    ) -> Option<Probe<W>> {
+        let key = F::key(query, ranks.pop()?);
+        let hash = F::hash(&self.keys, &key);
+        root.prefetch(hash);
+        Some(Probe {
+            key,
+            hash,
+            broader: ranks,
+            index,
+        })
+    }
+
+    /// One probe for each query, all of them stage by stage.
+    #[inline]
+    fn look_into<const W: usize>(
+        &self,
+        root: &directory::Root<W>,
+        now: Millis,
+        probes: &[Probe<W>],
+        hits: &mut Hits,
+    ) {
+        let mut words: ArrayVec<_, BURST> = ArrayVec::new();
+        for probe in probes {
+            words.extend(root.promising(probe.hash).map(|word| (word, probe)));
         }
-        let (owner, cell) = owner_and_cell(word.find(&probe.key)?);
-        prefetch(&raw const self.cells[cell as usize]);
-        Some((owner, cell))
+        let mut found: ArrayVec<(u8, (BackendId, u32)), BURST> = ArrayVec::new();
+        for (word, probe) in words {
+            if let Some(value) = word.find(&probe.key) {
+                let (owner, cell) = owner_and_cell(value);
+                prefetch(&raw const self.cells[cell as usize]);
+                found.push((probe.index, (owner, cell)));
+            }
+        }
+        for (index, found) in found {
+            hits[usize::from(index)] = self.alive(found, now);
+        }
     }
 
     /// The hit, unless its deadline has come.
@@ -196,6 +216,10 @@ impl AffinityTable {
 struct Probe<const W: usize> {
     key: Entry<W>,
     hash: u64,
+    /// What is looked for where this misses.
+    broader: Ranks,
+    /// Of its query.
+    index: u8,
 }
 
 /// Makes an empty table for at most `capacity` affinities, and its writer.

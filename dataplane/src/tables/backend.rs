@@ -77,6 +77,8 @@ pub(crate) enum Way {
     Tunnel(TunnelId),
     /// Translated.
     Nat(TranslationId),
+    /// Translated at both ends: the client gets a local address and port.
+    Fullnat(TranslationId),
 }
 
 /// A backend as workers read it.

@@ -31,4 +31,6 @@ ids! {
     TunnelId(u16);
     /// A translation's place.
     TranslationId(u16);
+    /// A local address's place; below [`crate::limits::LOCAL_ADDRESSES`].
+    LocalId(u8);
 }

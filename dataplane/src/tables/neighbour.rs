@@ -26,7 +26,8 @@ const QUICK_QUESTIONS: u64 = 5;
 
 /// When a given address was confirmed: it never grows old.
 const GIVEN: u64 = u64::MAX;
-/// Marks a resolved address in its word: an all-zero MAC would otherwise look unresolved.
+/// Marks a resolved address in its word, above its bytes: an all-zero MAC would otherwise look
+/// unresolved.
 const RESOLVED: u64 = 1 << 63;
 
 /// One next hop.
@@ -88,10 +89,14 @@ impl Neighbour {
     /// Where it answers.
     #[inline]
     pub(crate) fn mac(&self) -> Option<Mac> {
+        self.mac_word().map(Mac::from_word)
+    }
+
+    /// The same as [`Mac::word`] has it.
+    #[inline]
+    pub(crate) fn mac_word(&self) -> Option<u64> {
         let word = self.mac.load(Ordering::Relaxed);
-        let mut mac = [0; 6];
-        mac.copy_from_slice(&word.to_be_bytes()[2..]);
-        (word & RESOLVED != 0).then_some(Mac(mac))
+        (word & RESOLVED != 0).then_some(word & !RESOLVED)
     }
 
     /// A neighbour says where it is. A claim that answers no question is used, and asked about at
@@ -117,10 +122,7 @@ impl Neighbour {
     }
 
     fn set_mac(&self, mac: Mac) {
-        let mut bytes = [0; 8];
-        bytes[2..].copy_from_slice(&mac.0);
-        let word = u64::from_be_bytes(bytes) | RESOLVED;
-        self.mac.store(word, Ordering::Relaxed);
+        self.mac.store(mac.word() | RESOLVED, Ordering::Relaxed);
     }
 
     /// Whether there is something to ask at `now`; counts as asked. Gives up an answer that is too

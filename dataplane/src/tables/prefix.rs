@@ -24,6 +24,12 @@ impl Prefix {
         })
     }
 
+    /// The prefix of one address.
+    pub(crate) fn one(address: IpAddr) -> Self {
+        let length = bits(address);
+        Self { address, length }
+    }
+
     /// Its first address.
     #[must_use]
     pub fn address(self) -> IpAddr {

@@ -5,6 +5,7 @@ use super::{
     backend::{Backend, BackendSpec, Way},
     id::{ServiceId, TranslationId, TunnelId},
     neighbour::Neighbours,
+    pool::{Listed, Pools},
     service::{Forward, ServiceSpec},
     station::{Route, Stations},
     translation::{Answering, Hop, Translation},
@@ -27,6 +28,7 @@ pub(super) struct Reached {
 pub(super) fn reach_all(
     spec: &TablesSpec,
     stations: &Stations,
+    pools: &Pools,
     neighbours: &mut Neighbours,
 ) -> Result<Reached, TablesError> {
     let services: BTreeMap<ServiceId, &ServiceSpec> =
@@ -42,13 +44,21 @@ pub(super) fn reach_all(
                 name: backend.name.clone(),
                 address: backend.address,
             })?;
-        let way = match service.filter(|it| it.forward == Forward::Nat) {
-            Some(service) => {
+        let way = match service.map(|it| (it, it.forward)) {
+            Some((service, Forward::Nat)) => {
                 let translation = translation(backend, service, stations, neighbours)?;
                 answer(backend, service, &translation, spec, &mut answering)?;
                 Way::Nat(TranslationId(keep(translation, &mut translations)))
             }
-            None => tunnel.map_or(Way::Direct, |it| {
+            Some((service, Forward::Fullnat)) => {
+                let translation = Translation {
+                    locals: locals(backend, pools)?,
+                    proxied: service.proxy_protocol,
+                    ..translation(backend, service, stations, neighbours)?
+                };
+                Way::Fullnat(TranslationId(keep(translation, &mut translations)))
+            }
+            _ => tunnel.map_or(Way::Direct, |it| {
                 Way::Tunnel(TunnelId(keep(it, &mut tunnels)))
             }),
         };
@@ -78,7 +88,9 @@ fn reach(
     match forward {
         None | Some((Forward::Dsr, _)) => Some((stations.link_to(backend.address)?, None)),
         Some((Forward::Nat, vip)) if vip.is_ipv4() != backend.address.is_ipv4() => None,
-        Some((Forward::Nat, _)) => Some((stations.route_to(backend.address)?, None)),
+        Some((Forward::Nat | Forward::Fullnat, _)) => {
+            Some((stations.route_to(backend.address)?, None))
+        }
         Some((Forward::Tunnel(spec), vip)) => {
             let (route, tunnel) = dig(&spec, backend.address, vip, stations)?;
             Some((route, Some(tunnel)))
@@ -108,6 +120,17 @@ fn translation(
             neighbour: neighbours.intern(next_hop, port),
             port,
         },
+        locals: Listed::default(),
+        proxied: false,
+    })
+}
+
+/// The local addresses of a backend's clients.
+fn locals(backend: &BackendSpec, pools: &Pools) -> Result<Listed, TablesError> {
+    let listed = pools.of(backend.service, backend.address.is_ipv4());
+    listed.ok_or_else(|| TablesError::NoLocal {
+        name: backend.name.clone(),
+        address: backend.address,
     })
 }
 
@@ -141,7 +164,7 @@ fn dig(
     let route = stations.route_to(backend)?;
     let station = stations.get(route.port);
     let own = station.address_towards(route.next_hop)?;
-    let tunnel = Tunnel::new(spec, &station.spec, own, backend, vip)?;
+    let tunnel = Tunnel::new(spec, (route.port, &station.spec), own, backend, vip)?;
     Some((route, tunnel))
 }
 

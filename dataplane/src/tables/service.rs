@@ -67,6 +67,9 @@ pub enum Forward {
     /// NAT: the packet gets the backend's address and port; what the backend answers comes back here and
     /// gets those of the VIP.
     Nat,
+    /// Full NAT: NAT, and the client is put behind a local address, so that backends answer here from
+    /// anywhere. The service has a pool ([`super::pool::PoolSpec`]).
+    Fullnat,
 }
 
 /// How many new flows a second a service takes, over all workers; `None`: as many as come.
@@ -95,6 +98,8 @@ pub struct ServiceSpec {
     pub scheduler: Scheduler,
     /// How frames reach the backends.
     pub forward: Forward,
+    /// Whether connections with full NAT begin with a PROXY header, which says who the client is.
+    pub proxy_protocol: bool,
     /// How long a quiet flow is remembered, in seconds, at most [`crate::limits::FLOW_TIMEOUT_S`].
     pub flow_timeout_s: u32,
     /// Whether affinities route: the switch of contract section 8.

@@ -5,6 +5,7 @@ use super::{
     id::PortId,
     neighbour::Neighbours,
     prefix::{Prefix, bits},
+    spread::{Spread, Steering},
 };
 use crate::{
     tables::affinity::source::{mask4, mask6},
@@ -27,6 +28,8 @@ pub struct PortSpec {
     pub mtu: u16,
     /// Neighbours whose MAC address is given and not asked for.
     pub neighbours: Vec<(IpAddr, Mac)>,
+    /// How it spreads frames over the workers' queues, where that is known.
+    pub spread: Option<Spread>,
 }
 
 /// The way to an address: out of a port, to a next hop.
@@ -40,6 +43,8 @@ pub(crate) struct Route {
 #[derive(Debug)]
 pub(crate) struct Station {
     pub(crate) spec: PortSpec,
+    /// By which queue answers come, where that is known.
+    pub(crate) steering: Option<Box<Steering>>,
 }
 
 /// One port's place, with what all ports answer for.
@@ -86,7 +91,10 @@ impl Stations {
             }
         }
         let senders = senders(ports, &ours, &prefixes);
-        let ports = ports.iter().map(|spec| Station { spec: spec.clone() });
+        let ports = ports.iter().map(|spec| Station {
+            spec: spec.clone(),
+            steering: spec.spread.as_ref().and_then(Steering::new).map(Box::new),
+        });
         Self {
             ports: ports.collect(),
             ours,

@@ -4,8 +4,14 @@
 //! The source of an answer says which backend it is of, so no worker needs to know its flow: answers
 //! are sent on by whichever worker they come to, after a restart too.
 
-use super::id::{BackendId, NeighbourId, PortId};
-use crate::key::{FlowKey, Protocol};
+use super::{
+    id::{BackendId, NeighbourId, PortId},
+    pool::Listed,
+};
+use crate::{
+    key::{FlowKey, Protocol},
+    sessions::SessionId,
+};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -18,6 +24,27 @@ pub(crate) enum Toward {
     Backend(BackendId),
     /// From the backend, through NAT, to a client of its service.
     Client(BackendId),
+    /// To the backend, through full NAT, from the local port of this session.
+    BackendBy(BackendId, SessionId),
+    /// From the backend, through full NAT, to the client of this session.
+    ClientOf(BackendId, SessionId),
+    /// To another worker, which decides.
+    Worker(u8),
+}
+
+impl Toward {
+    /// Whether both go by the same next hop.
+    pub(crate) fn is_same_way(self, other: Self) -> bool {
+        self.way() == other.way()
+    }
+
+    fn way(self) -> (u8, u16) {
+        match self {
+            Self::Backend(id) | Self::BackendBy(id, _) => (0, id.0),
+            Self::Client(id) | Self::ClientOf(id, _) => (1, id.0),
+            Self::Worker(place) => (2, place.into()),
+        }
+    }
 }
 
 impl Default for Toward {
@@ -42,6 +69,10 @@ pub(crate) struct Translation {
     pub(crate) backend: SocketAddr,
     /// By where its answers leave: the gateway to the clients.
     pub(crate) exit: Hop,
+    /// The local addresses that clients get; none without full NAT.
+    pub(crate) locals: Listed,
+    /// Whether connections to it begin with a PROXY header.
+    pub(crate) proxied: bool,
 }
 
 /// What an answer comes from: address, protocol, port; port 0: any.

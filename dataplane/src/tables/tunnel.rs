@@ -1,15 +1,20 @@
 //! Tunnels: how a service's packets are wrapped for its backends, and for each backend the header
-//! that goes before them. It is made once, when tables are built; a packet changes a few fields.
+//! that goes before them. It is made once, when tables are built; a packet changes a few fields. What
+//! routers say of the path is an atomic beside it.
 //!
 //! ```text
 //! | Ethernet, tag | outer IPv4 or IPv6 | nothing, GRE, UDP, or UDP and GUE | the packet ...
 //! 0               l3                                                      header().len()
 //! ```
 
+mod ends;
+mod path;
+
 use crate::{
     tables::{
         PortSpec,
         affinity::source::{mask4, mask6},
+        id::PortId,
     },
     wire::{
         checksum::{Checksum, Sum},
@@ -23,14 +28,21 @@ use crate::{
     },
 };
 use arrayvec::ArrayVec;
+pub(crate) use ends::{Quote, Tunnels};
+use path::Path;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use zerocopy::{IntoBytes, network_endian::U16};
+use zerocopy::{FromBytes, IntoBytes, network_endian::U16};
 
 /// The longest header in bytes: Ethernet with a tag, IPv6, UDP, GUE.
 const HEADER_LEN_MAX: usize = 18 + 40 + 8 + 4;
 
 /// Hops that are left to a packet on its way to the backend: what stacks start with (RFC 1700).
 pub(crate) const HOPS: u8 = 64;
+
+/// Packets that every host takes (RFC 791, section 3.1) and that every IPv6 link takes (RFC 8200, section
+/// 5): no error makes those of clients shorter.
+const LEAST4: u16 = 576;
+const LEAST6: u16 = 1280;
 
 /// What stands between the outer IP header and the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +98,7 @@ pub(crate) enum Outer {
 }
 
 /// The way to one backend through a tunnel.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Tunnel {
     // Invariant: an Ethernet header, a tag if the port has a VLAN, an IP header of `outer`'s family,
     // a UDP header if `has_udp`. Lengths and all that a packet decides are zero.
@@ -95,9 +107,13 @@ pub(crate) struct Tunnel {
     pub(crate) l3: usize,
     pub(crate) outer: Outer,
     pub(crate) has_udp: bool,
-    /// The longest packet that fits, in bytes with its IP header.
-    pub(crate) mtu: u16,
+    /// How long a packet may be within, in bytes with its IP header.
+    path: Path,
     pub(crate) mss_clamp: Option<u16>,
+    backend: IpAddr,
+    protocol: u8,
+    /// The port that its packets leave by.
+    port: PortId,
 }
 
 impl Tunnel {
@@ -105,7 +121,7 @@ impl Tunnel {
     /// the VIP's family.
     pub(crate) fn new(
         spec: &TunnelSpec,
-        port: &PortSpec,
+        (id, port): (PortId, &PortSpec),
         own: IpAddr,
         backend: IpAddr,
         vip: IpAddr,
@@ -129,15 +145,77 @@ impl Tunnel {
             l3: link.len(),
             outer,
             has_udp: protocol == ipv4::UDP,
-            mtu: port.mtu.saturating_sub(added),
+            path: Path::new(port.mtu.saturating_sub(added), least(vip)),
             mss_clamp: spec.mss_clamp,
+            backend,
+            protocol,
+            port: id,
         })
+    }
+
+    /// The longest packet that fits, in bytes with its IP header.
+    #[inline]
+    pub(crate) fn mtu(&self) -> u16 {
+        self.path.mtu()
+    }
+
+    /// The same, where a router on the way has said so.
+    pub(crate) fn path_mtu(&self) -> Option<u16> {
+        self.path.said()
+    }
+
+    /// How many bytes go before a packet, from the outer IP header on.
+    fn added(&self) -> u16 {
+        u16::try_from(self.header.len() - self.l3).unwrap_or(u16::MAX)
+    }
+
+    /// Whether a packet was one of this tunnel's, as far as its headers and where the quote came from say.
+    fn sent(&self, quote: &Quote) -> bool {
+        let outer = self.header.get(self.l3..).unwrap_or_default();
+        let (is_source, rest) = match (self.outer, quote.source) {
+            (Outer::V4 { free, .. }, IpAddr::V4(source)) => {
+                let Ok((header, rest)) = Ipv4::ref_from_prefix(outer) else {
+                    return false;
+                };
+                let own = u32::from_be_bytes(header.source);
+                ((own ^ source.to_bits()) & !free == 0, rest)
+            }
+            (Outer::V6 { free }, IpAddr::V6(source)) => {
+                let Ok((header, rest)) = Ipv6::ref_from_prefix(outer) else {
+                    return false;
+                };
+                let own = u128::from_be_bytes(header.source);
+                ((own ^ source.to_bits()) & !free == 0, rest)
+            }
+            _ => return false,
+        };
+        let port = rest.get(2..4).filter(|_| self.has_udp);
+        let is_port = |quoted: u16| port.is_some_and(|own| *own == quoted.to_be_bytes());
+        is_source
+            && quote.came_by == self.port
+            && quote.destination == self.backend
+            && quote.protocol == self.protocol
+            && quote.port.is_none_or(is_port)
+    }
+
+    /// Takes over what was known of the path to the same backend.
+    fn inherit(&self, other: &Self) {
+        let more = i32::from(other.added()) - i32::from(self.added());
+        self.path.inherit(&other.path, more);
     }
 
     /// The header as it stands.
     #[inline]
     pub(crate) fn header(&self) -> &[u8] {
         &self.header
+    }
+}
+
+/// How short the packets within may have to be.
+fn least(vip: IpAddr) -> u16 {
+    match vip {
+        IpAddr::V4(_) => LEAST4,
+        IpAddr::V6(_) => LEAST6,
     }
 }
 

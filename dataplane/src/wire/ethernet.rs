@@ -47,6 +47,20 @@ impl Mac {
         first & 1 == 0 && !matches!(self.0, [0, 0, 0, 0, 0, 0])
     }
 
+    /// Its bytes as the low ones of a little-endian word.
+    #[inline]
+    pub(crate) const fn word(self) -> u64 {
+        let mac = self.0;
+        u64::from_le_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], 0, 0])
+    }
+
+    /// From such a word, whose two highest bytes do not matter.
+    #[inline]
+    pub(crate) const fn from_word(word: u64) -> Self {
+        let [mac @ .., _, _] = word.to_le_bytes();
+        Self(mac)
+    }
+
     /// Where an IPv6 multicast group is on Ethernet (RFC 2464, section 7).
     #[must_use]
     pub(crate) const fn of_group(group: Ipv6Addr) -> Self {

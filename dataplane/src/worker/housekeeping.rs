@@ -7,6 +7,7 @@ use crate::{
     forward::{View, account_gone, is_expired, release_fragments, release_held},
     inspect,
     port::{Frame, Port},
+    sessions::Sessions,
     solicit,
     tables::{
         id::PortId,
@@ -30,6 +31,7 @@ pub(crate) struct Housekeeping {
     /// One worker speaks for the forwarder; the others only listen.
     speaks: bool,
     next_neighbour: usize,
+    next_tunnel: usize,
     /// How many of the forwarder's addresses have been announced, and of which edition.
     announced: usize,
     edition: Option<u64>,
@@ -41,6 +43,7 @@ impl Housekeeping {
             last: Millis(0),
             speaks,
             next_neighbour: 0,
+            next_tunnel: 0,
             announced: 0,
             edition: None,
         }
@@ -69,6 +72,7 @@ impl Housekeeping {
             sweep(elapsed, view, own);
             if self.speaks {
                 self.ask_neighbours(view, own, ports);
+                self.age_paths(view);
                 self.announce(view, own, ports);
             }
         }
@@ -90,6 +94,13 @@ impl Housekeeping {
                 });
             }
         }
+    }
+
+    /// Forgets what routers said long ago, of one tunnel at a time.
+    fn age_paths(&mut self, view: View<'_>) {
+        let tunnels = &view.tables.tunnels;
+        self.next_tunnel = (self.next_tunnel + 1) % tunnels.len().max(1);
+        tunnels.age(self.next_tunnel, view.now);
     }
 
     /// Tells the links where the forwarder's addresses are, at the start and whenever they change.
@@ -119,18 +130,17 @@ impl Housekeeping {
 /// Forgets flows that have timed out, at the pace that takes every line in its turn.
 fn sweep<F>(elapsed_ms: u64, view: View<'_>, own: &mut Own<F>) {
     let (affinities, counters) = (view.affinities, &own.counters);
-    let expired = |flow| is_expired(flow, view.tables, view.tick);
+    let expired =
+        |sessions: &Sessions, flow, id| is_expired(flow, id, sessions, view.tables, view.tick);
+    let gone = |sessions: &mut Sessions, gone| account_gone(gone, affinities, counters, sessions);
     let lines = lines_due(own.flows.v4.lines(), elapsed_ms);
-    own.flows.v4.expire(lines, expired, |gone| {
-        account_gone(gone, affinities, counters);
-    });
+    own.flows.v4.expire(lines, &mut own.sessions, expired, gone);
     let lines = lines_due(own.flows.v6.lines(), elapsed_ms);
-    own.flows.v6.expire(lines, expired, |gone| {
-        account_gone(gone, affinities, counters);
-    });
+    own.flows.v6.expire(lines, &mut own.sessions, expired, gone);
     counters
         .flows
         .set((own.flows.v4.len() + own.flows.v6.len()) as u64);
+    own.count_local_ports();
 }
 
 fn lines_due(lines: usize, elapsed_ms: u64) -> usize {

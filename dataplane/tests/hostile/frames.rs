@@ -2,7 +2,9 @@
 
 use super::{
     input::Input,
-    network::{INSIDE, OUTSIDE, ROUTER, SOURCES4, SOURCES6, mac_of},
+    network::{
+        INSIDE, LOCAL, LOCAL_PORT, LOCAL_PORTS, OUTSIDE, ROUTER, SOURCES4, SOURCES6, mac_of,
+    },
 };
 use etherparse::{
     ArpHardwareId, ArpOperation, ArpPacket, EtherType, IpHeaders, IpNumber, Ipv4Extensions,
@@ -13,7 +15,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tether_dataplane::{
     Mac,
     key::Protocol,
-    tables::{TablesSpec, backend::BackendSpec, service::ServiceSpec},
+    tables::{
+        TablesSpec,
+        backend::BackendSpec,
+        service::{Forward, ServiceSpec},
+    },
 };
 
 /// A frame and whether it comes from the backends' side.
@@ -170,19 +176,22 @@ pub(crate) fn of_backend(spec: &TablesSpec, input: &mut Input<'_>) -> Option<Sen
     })
 }
 
+/// What a backend behind NAT says to its client, or to the local address that stands for it.
 fn answer<'a>(spec: &'a TablesSpec, input: &mut Input<'_>) -> Option<(&'a BackendSpec, Ends)> {
     let backend = spec.backends.get(input.below(spec.backends.len()))?;
     let service = spec.services.iter().find(|it| it.id == backend.service)?;
-    let client = ends(service, input);
-    let port = if backend.port == 0 {
-        client.to.1
-    } else {
-        backend.port
+    let mut asked = ends(service, input);
+    let port = match backend.port {
+        0 => asked.to.1,
+        port => port,
     };
-    let asked = Ends {
-        to: (backend.address, port),
-        ..client
-    };
+    asked.to = (backend.address, port);
+    if service.forward == Forward::Fullnat {
+        let [v4, v6] = LOCAL;
+        let local = if backend.address.is_ipv4() { v4 } else { v6 };
+        let port = LOCAL_PORT + u16::from(input.byte()) % (LOCAL_PORTS + 1);
+        asked.from = (local.parse().ok()?, port);
+    }
     Some((backend, asked.turned()))
 }
 

@@ -28,7 +28,7 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
-use tether_dataplane::{CountersView, fate::Fate, port::dpdk::DpdkPort, worker::Worker};
+use tether_dataplane::{CountersView, Exchange, fate::Fate, port::dpdk::DpdkPort, worker::Worker};
 
 const FRAMES: u64 = 1_000_000;
 /// Layouts of ports: in VLANs and not, two and one.
@@ -209,9 +209,11 @@ fn run(eal: &Eal, wires: Vec<Wire>, numbers: &mut Numbers) -> CountersView {
     let opened = wires.iter().map(|it| open(eal, it, &pool));
     let (opened, queues): (Vec<_>, Vec<_>) = opened.unzip();
     let before = pool.available();
-    let (mut plane, seat) = Plane::new(layout);
+    let (mut plane, mut seats) = Plane::new(layout);
     let queues = queues.into_iter().map(|it| DpdkPort::new(it, pool.clone()));
-    let mut worker = Worker::new(seat, queues.collect(), FLOWS);
+    let queues: Vec<_> = queues.collect();
+    let exchange = Exchange::new(1, queues.len());
+    let mut worker = Worker::new(seats.remove(0), queues, FLOWS).join(&exchange);
     let mut idle = 0;
     while idle < 100 {
         plane.pass(numbers.next() % 16);

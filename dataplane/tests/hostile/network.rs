@@ -10,6 +10,7 @@ use tether_dataplane::{
         backend::{BackendSpec, BackendState},
         clients::ClientLists,
         id::{BackendId, ServiceId},
+        pool::PoolSpec,
         prefix::Prefix,
         service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
         tunnel::{Encapsulation, GueVariant, TunnelSpec},
@@ -35,6 +36,7 @@ enum Way {
     GueHeader,
     GueDirect,
     Nat,
+    Fullnat,
 }
 
 /// A service: protocol, the VIP or the first of several, how many bits they share, port, way,
@@ -221,6 +223,46 @@ const SERVICES: &[Row] = &[
         &["fd00::1f"],
         0,
     ),
+    Row(
+        Tcp,
+        "203.0.113.86",
+        32,
+        80,
+        Way::Fullnat,
+        Scheduler::RoundRobin,
+        &["10.0.0.33", "fd00::22"],
+        8080,
+    ),
+    Row(
+        Udp,
+        "203.0.113.86",
+        32,
+        53,
+        Way::Fullnat,
+        Scheduler::Maglev,
+        &["fd00::23", "10.0.0.36"],
+        0,
+    ),
+    Row(
+        Tcp,
+        "2001:db8:80::86",
+        128,
+        80,
+        Way::Fullnat,
+        Scheduler::LeastConnections,
+        &["10.0.0.37", "fd00::26"],
+        8080,
+    ),
+    Row(
+        Udp,
+        "2001:db8:80::86",
+        128,
+        53,
+        Way::Fullnat,
+        Scheduler::RoundRobin,
+        &["fd00::27", "10.0.0.40"],
+        5353,
+    ),
 ];
 
 /// Which ports there are, and in which VLANs.
@@ -229,15 +271,17 @@ pub(crate) struct Layout {
     pub(crate) outside_vlan: Option<u16>,
     pub(crate) inside_vlan: Option<u16>,
     pub(crate) has_one_port: bool,
+    pub(crate) has_two_workers: bool,
 }
 
 impl Layout {
-    /// The layout that three bits say.
+    /// The layout that four bits say.
     pub(crate) fn of(bits: u8) -> Self {
         Self {
             outside_vlan: (bits & 1 != 0).then_some(100),
             inside_vlan: (bits & 2 != 0).then_some(200),
             has_one_port: bits & 4 != 0,
+            has_two_workers: bits & 16 != 0,
         }
     }
 }
@@ -257,6 +301,7 @@ fn port(mac: Mac, vlan: Option<u16>, addresses: &[(&str, u8)]) -> PortSpec {
         gateways: Vec::new(),
         mtu: MTU,
         neighbours: Vec::new(),
+        spread: None,
     }
 }
 
@@ -294,11 +339,27 @@ pub(crate) fn network(layout: Layout) -> TablesSpec {
         ports[0].addresses.extend(inside.addresses);
         ports[0].neighbours.extend(inside.neighbours);
     }
+    let services = services();
     TablesSpec {
         ports,
-        services: services(),
+        pools: services.iter().filter_map(pool).collect(),
+        services,
         backends,
     }
+}
+
+/// What clients stand behind with full NAT.
+pub(crate) const LOCAL: [&str; 2] = ["10.0.0.200", "fd00::c8"];
+/// The first of their ports, of which there are fewer than flows.
+pub(crate) const LOCAL_PORT: u16 = 2000;
+pub(crate) const LOCAL_PORTS: u16 = 32;
+
+fn pool(service: &ServiceSpec) -> Option<PoolSpec> {
+    (service.forward == Forward::Fullnat).then(|| PoolSpec {
+        service: service.id,
+        addresses: LOCAL.map(ip).to_vec(),
+        ports: (LOCAL_PORT, LOCAL_PORT + LOCAL_PORTS - 1),
+    })
 }
 
 fn services() -> Vec<ServiceSpec> {
@@ -312,6 +373,7 @@ fn services() -> Vec<ServiceSpec> {
             port: *port,
             scheduler: *scheduler,
             forward: forward(*way, id),
+            proxy_protocol: matches!((way, protocol), (Way::Fullnat, Tcp)),
             flow_timeout_s: 300,
             affinity: true,
             refresh: Refresh::Packet,
@@ -328,6 +390,7 @@ fn forward(way: Way, id: u16) -> Forward {
     let encapsulation = match way {
         Way::Dsr => return Forward::Dsr,
         Way::Nat => return Forward::Nat,
+        Way::Fullnat => return Forward::Fullnat,
         Way::Ipip => Encapsulation::Ipip,
         Way::Gre => Encapsulation::Gre,
         Way::GueHeader | Way::GueDirect => Encapsulation::Gue {

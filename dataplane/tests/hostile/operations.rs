@@ -96,7 +96,8 @@ fn put(sent: Sent, is_raw: bool, world: &mut World, input: &mut Input<'_>) {
     } else {
         2
     };
-    world.send(port, frame, shape);
+    let worker = usize::from(how >> 6 & 1);
+    world.send(worker, port, frame, shape);
 }
 
 /// Time passes, or the control plane does something.

@@ -30,10 +30,11 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    /// The whole network, and the seat of its worker.
-    pub(crate) fn new(layout: Layout) -> (Self, Seat) {
+    /// The whole network, and the seats of its workers.
+    pub(crate) fn new(layout: Layout) -> (Self, Vec<Seat>) {
         let spec = network(layout);
-        let (writer, mut seats) = data_plane(&spec, 1, AFFINITIES).unwrap();
+        let workers = 1 + usize::from(layout.has_two_workers);
+        let (writer, seats) = data_plane(&spec, workers, AFFINITIES).unwrap();
         let plane = Self {
             spec,
             layout,
@@ -42,7 +43,7 @@ impl Plane {
             affinities: Vec::new(),
             generation: 0,
         };
-        (plane, seats.remove(0))
+        (plane, seats)
     }
 
     pub(crate) fn pass(&mut self, ms: u64) {
@@ -176,6 +177,10 @@ impl Plane {
         self.reload(|spec| {
             if which.is_multiple_of(4) || spec.backends.len() < 4 {
                 *spec = network(layout);
+            } else if which.is_multiple_of(7) {
+                spec.pools
+                    .iter_mut()
+                    .for_each(|it| it.addresses.truncate(1));
             } else {
                 spec.backends.remove(which % spec.backends.len());
             }

@@ -1,4 +1,4 @@
-//! One worker of the whole network on memory ports, and what must hold after each of its steps.
+//! The workers of the whole network on memory ports, and what must hold after each of its steps.
 
 use super::{
     check::{Step, check_left},
@@ -6,7 +6,7 @@ use super::{
     plane::Plane,
 };
 use tether_dataplane::{
-    CountersView, Mac,
+    CountersView, Exchange, Mac,
     fate::Fate,
     port::{
         Frame,
@@ -28,11 +28,12 @@ const FORGET_MS: u64 = 400_000;
 
 pub(crate) struct World {
     // Dropped first: tables that go before their readers leave their memory to them.
-    worker: Worker<MemoryPort>,
+    workers: Vec<Worker<MemoryPort>>,
     pub(crate) plane: Plane,
     /// Whether checksums are made right in whatever is sent.
     pub(crate) is_summed: bool,
-    peers: Vec<MemoryPeer>,
+    /// By worker, then by port.
+    peers: Vec<Vec<MemoryPeer>>,
     /// How many frames were put on the wires.
     put: usize,
     /// What was sent by each port since the last step.
@@ -45,18 +46,23 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(layout: Layout, is_summed: bool) -> Self {
-        let (plane, of_worker) = Plane::new(layout);
-        let ends = plane.spec.ports.iter();
-        let ends = ends.map(|_| MemoryPort::new(FRAMES, QUEUE));
-        let (ports, peers): (Vec<_>, Vec<_>) = ends.unzip();
-        let sent = vec![Vec::new(); peers.len()];
+        let (plane, seats) = Plane::new(layout);
+        let ports = plane.spec.ports.len();
+        let exchange = Exchange::new(seats.len(), ports);
+        let (mut workers, mut peers) = (Vec::new(), Vec::new());
+        for seat in seats {
+            let ends = (0..ports).map(|_| MemoryPort::new(FRAMES, QUEUE));
+            let (near, far): (Vec<_>, Vec<_>) = ends.unzip();
+            workers.push(Worker::new(seat, near, FLOWS).join(&exchange));
+            peers.push(far);
+        }
         Self {
-            worker: Worker::new(of_worker, ports, FLOWS),
+            workers,
             plane,
             is_summed,
             peers,
             put: 0,
-            sent,
+            sent: vec![Vec::new(); ports],
             known: Vec::new(),
             unread: 0,
         }
@@ -73,8 +79,8 @@ impl World {
 
     /// Sends a frame to a port: whole, as the first segment of a longer one, or where its buffer has no
     /// room before it.
-    pub(crate) fn send(&mut self, port: usize, frame: Vec<u8>, shape: u8) {
-        let peer = &self.peers[port];
+    pub(crate) fn send(&mut self, worker: usize, port: usize, frame: Vec<u8>, shape: u8) {
+        let peer = &self.peers[worker % self.peers.len()][port];
         let is_sent = match shape {
             0 => peer.send_segmented(&frame, frame.len().min(60)),
             1 => peer.send_without_headroom(&frame),
@@ -88,20 +94,30 @@ impl World {
 
     /// A step, and everything that must hold after it. What left stays in the queue where `is_stuck`.
     pub(crate) fn step(&mut self, is_stuck: bool) {
-        let before = self.counters();
         self.learn();
-        self.worker.step(self.plane.now);
-        let after = self.counters();
-        assert!(after.adds_up(), "{after:?}");
-        let left =
-            |it: &CountersView| it.fate(Fate::Forwarded) + it.fate(Fate::Returned) + it.originated;
-        self.unread += usize::try_from(left(&after) - left(&before)).unwrap();
+        for worker in 0..self.workers.len() {
+            self.step_one(worker);
+        }
+        // What the last one has handed to the first one.
+        if self.workers.len() > 1 {
+            self.step_one(0);
+        }
         self.learn();
         if !is_stuck {
             self.drain();
         }
-        self.check_buffers(&after);
+        self.check_buffers();
         self.check_flows();
+    }
+
+    fn step_one(&mut self, worker: usize) {
+        let before = self.counters(worker);
+        self.workers[worker].step(self.plane.now);
+        let after = self.counters(worker);
+        assert!(after.adds_up(), "{after:?}");
+        let left =
+            |it: &CountersView| it.fate(Fate::Forwarded) + it.fate(Fate::Returned) + it.originated;
+        self.unread += usize::try_from(left(&after) - left(&before)).unwrap();
     }
 
     fn learn(&mut self) {
@@ -110,7 +126,8 @@ impl World {
 
     fn drain(&mut self) {
         let mut count = 0;
-        for (place, peer) in self.peers.iter().enumerate() {
+        let peers = self.peers.iter().flat_map(|peers| peers.iter().enumerate());
+        for (place, peer) in peers {
             let step = Step {
                 spec: &self.plane.spec,
                 place,
@@ -130,47 +147,54 @@ impl World {
     }
 
     /// No buffer is lost: all are free, held, or in a queue one way or the other.
-    fn check_buffers(&self, counters: &CountersView) {
-        let free: usize = self.peers.iter().map(MemoryPeer::free_frames).sum();
-        let held = usize::try_from(counters.held).unwrap();
-        let waiting = self.put - usize::try_from(counters.received).unwrap();
-        let all = FRAMES * self.peers.len();
+    fn check_buffers(&self) {
+        let peers = self.peers.iter().flatten();
+        let free: usize = peers.clone().map(MemoryPeer::free_frames).sum();
+        let held = usize::try_from(self.sum(|it| it.held)).unwrap();
+        let waiting = self.put - usize::try_from(self.sum(|it| it.received)).unwrap();
+        let all = FRAMES * peers.count();
         assert_eq!(free + held + self.unread + waiting, all);
     }
 
     /// Whoever counts flows counts as many, and nobody below zero.
     fn check_flows(&self) {
         let of_backends = self.plane.flows();
-        let places = self.counters().flow_places;
+        let places = self.sum(|it| it.flow_places);
         assert!(
             of_backends <= places,
             "{of_backends} flows in {places} places"
         );
+        let used = self.sum(|it| it.local_ports_used);
+        assert!(used <= of_backends, "{used} ports of {of_backends} flows");
         for (key, cell) in &self.plane.affinities {
             let flows = self.plane.writer.affinities().view(*cell).flows;
             assert!(u64::from(flows) <= of_backends, "{flows} flows of {key:?}");
         }
     }
 
-    fn counters(&self) -> CountersView {
-        self.plane.writer.workers().remove(0).counters
+    fn counters(&self, worker: usize) -> CountersView {
+        self.plane.writer.workers().remove(worker).counters
     }
 
-    /// In the end nothing is held, no buffer is out and no flow is remembered.
+    fn sum(&self, count: impl Fn(&CountersView) -> u64) -> u64 {
+        let workers = self.plane.writer.workers();
+        workers.iter().map(|it| count(&it.counters)).sum()
+    }
+
+    /// In the end nothing is held, no buffer is out, no flow is remembered and every port is free.
     pub(crate) fn finish(mut self) {
         for pause in [0, WAIT_MS, WAIT_MS, FORGET_MS, FORGET_MS] {
             self.plane.pass(pause);
             self.step(false);
         }
-        let counters = self.counters();
-        assert_eq!((counters.held, counters.flows), (0, 0));
-        assert_eq!(self.plane.flows(), 0);
+        assert_eq!((self.sum(|it| it.held), self.sum(|it| it.flows)), (0, 0));
+        assert_eq!(
+            (self.plane.flows(), self.sum(|it| it.local_ports_used)),
+            (0, 0)
+        );
         for (key, cell) in &self.plane.affinities {
-            assert_eq!(
-                self.plane.writer.affinities().view(*cell).flows,
-                0,
-                "{key:?}"
-            );
+            let flows = self.plane.writer.affinities().view(*cell).flows;
+            assert_eq!(flows, 0, "{key:?}");
         }
     }
 }

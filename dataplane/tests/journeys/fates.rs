@@ -3,8 +3,10 @@
 use crate::{
     admission::{limited, prefix},
     frames::{OUTSIDE, ROUTER, arp, from_to, ndp, patched, tagged, written},
+    fullnat,
     hostile::with_options,
     nat::by_one_port,
+    paths, proxied,
     related::{error4, parts},
     tunnels::{IPIP, through, too_long},
     world::{
@@ -17,7 +19,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use tether_dataplane::{
     Mac,
     fate::Fate,
-    limits::{FRAGMENT_WAIT_MS, HELD_PER_NEIGHBOUR, HOLD_MS},
+    limits::{FRAGMENT_WAIT_MS, HANDED_OVER, HELD_PER_NEIGHBOUR, HOLD_MS},
     tables::{backend::BackendState, service::OnBackendDown},
 };
 
@@ -244,6 +246,23 @@ fn related_cases() -> Vec<Case> {
     ]
 }
 
+/// Errors about what left through a tunnel; one port reaches clients and backends.
+fn tunnel_cases() -> Vec<Case> {
+    let mut spec = through(IPIP);
+    let inside = std::mem::take(&mut spec.ports[1].addresses);
+    spec.ports[0].addresses.extend(inside);
+    let case = |fate, says, said| {
+        let mut world = World::settled(spec.clone(), USUAL);
+        let left = world.send(&syn4());
+        let error = paths::error4(said, 60, &left[0].frame[14..], 28);
+        within(world, fate, says, vec![patched(error, 0, &OUTSIDE.0)])
+    };
+    vec![
+        case(Fate::PathMtu, "a router's link is narrow", (3, 4)),
+        case(Fate::TunnelError, "a backend is unreachable", (3, 1)),
+    ]
+}
+
 fn leaving_cases() -> Vec<Case> {
     let mut waits = World::unsettled(usual(), USUAL);
     waits.send(&syn4());
@@ -324,6 +343,83 @@ fn nat_cases() -> Vec<Case> {
     ]
 }
 
+fn proxied_case() -> Case {
+    let (world, across) = proxied::across();
+    let says = "from before its connection";
+    within(world, Fate::ProxySegment, says, vec![across])
+}
+
+fn fullnat_cases() -> Vec<Case> {
+    let world = |ports| {
+        let mut spec = fullnat::by_one_port();
+        spec.pools.iter_mut().for_each(|it| it.ports = ports);
+        World::settled(spec, USUAL)
+    };
+    let mut spent = world((2000, 2000));
+    spent.send(&from_to("198.51.100.7:3999", WEB4).syn());
+    let stranger = from_to("10.0.0.1:8001", "10.0.0.200:2000").ack();
+    let mut mixed = fullnat::by_one_port();
+    for backend in mixed.backends.iter_mut().filter(|it| it.address.is_ipv4()) {
+        backend.address = format!("fd00::{}", backend.id.0).parse().unwrap();
+    }
+    let mixed = || World::settled(mixed.clone(), USUAL);
+    let mut told = mixed();
+    told.send(&syn4());
+    let quench = error4(4, 0, from_to("198.51.100.7:4000", WEB4), 40);
+    let cut = parts(from_to("198.51.100.7:4000", DNS4), 9, 32).remove(0);
+    vec![
+        within(
+            spent,
+            Fate::NoLocalPort,
+            "one port, and it is taken",
+            vec![syn4()],
+        ),
+        within(
+            world((2000, 2000)),
+            Fate::NoSession,
+            "to a port of nobody",
+            vec![stranger],
+        ),
+        within(
+            behind(),
+            Fate::HandoffFull,
+            "the other worker stands",
+            vec![of_the_other()],
+        ),
+        within(
+            mixed(),
+            Fate::FamilyFragment,
+            "a fragment to IPv6",
+            vec![cut],
+        ),
+        within(
+            told,
+            Fate::FamilyIcmp,
+            "a source quench to IPv6",
+            vec![quench],
+        ),
+    ]
+}
+
+/// What backends send to a port of worker 1.
+fn of_the_other() -> Vec<u8> {
+    from_to("10.0.0.1:8001", "10.0.0.200:2001").ack()
+}
+
+/// As many of those wait for it as may.
+fn behind() -> World {
+    let size = crate::world::Size {
+        workers: 2,
+        ..USUAL
+    };
+    let mut world = World::settled(fullnat::by_one_port(), size);
+    for _ in 0..HANDED_OVER {
+        world.put(0, OUTSIDE_PORT, &of_the_other());
+        world.workers[0].step(world.now);
+    }
+    world
+}
+
 fn cases() -> Vec<Case> {
     [
         link_cases(),
@@ -333,8 +429,11 @@ fn cases() -> Vec<Case> {
         backend_cases(),
         admission_cases(),
         related_cases(),
+        tunnel_cases(),
         leaving_cases(),
         nat_cases(),
+        fullnat_cases(),
+        vec![proxied_case()],
     ]
     .into_iter()
     .flatten()

@@ -16,7 +16,7 @@ pub(crate) const INSIDE: Mac = Mac([2, 0, 0, 0, 0, 0x88]);
 pub(crate) const ROUTER: Mac = Mac([2, 0, 0, 0, 0, 0x11]);
 
 /// A client and a service, with the packets that it may send there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Conversation {
     pub(crate) client: SocketAddr,
     pub(crate) service: SocketAddr,
@@ -66,6 +66,12 @@ impl Conversation {
     pub(crate) fn tcp(self, flags: impl FnOnce(&mut TcpHeader)) -> Vec<u8> {
         let header = self.tcp_header(flags);
         written(|out| self.network().tcp_header(header).write(out, b"hello"))
+    }
+
+    /// A segment with any header and payload.
+    pub(crate) fn segment(self, payload: &[u8], change: impl FnOnce(&mut TcpHeader)) -> Vec<u8> {
+        let header = self.tcp_header(change);
+        written(|out| self.network().tcp_header(header).write(out, payload))
     }
 
     fn tcp_header(self, flags: impl FnOnce(&mut TcpHeader)) -> TcpHeader {

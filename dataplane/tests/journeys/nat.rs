@@ -50,14 +50,14 @@ fn world() -> World {
     World::of(nat(), USUAL)
 }
 
-fn socket(world: &World, backend: BackendId) -> SocketAddr {
+pub(crate) fn socket(world: &World, backend: BackendId) -> SocketAddr {
     let mut backends = world.spec.backends.iter();
     let backend = backends.find(|it| it.id == backend).unwrap();
     SocketAddr::new(backend.address, backend.port)
 }
 
 /// Addresses and ports of a whole packet whose checksums are right.
-fn read(frame: &[u8]) -> (SocketAddr, SocketAddr) {
+pub(crate) fn read(frame: &[u8]) -> (SocketAddr, SocketAddr) {
     let packet = PacketHeaders::from_ethernet_slice(frame).unwrap();
     let payload = packet.payload.slice();
     let net = packet.net.unwrap();
@@ -97,7 +97,11 @@ fn read(frame: &[u8]) -> (SocketAddr, SocketAddr) {
 }
 
 /// What an `etherparse` frame of this conversation is after a hop: one less to live, other MACs.
-fn after_a_hop(frame: &[u8], from: tether_dataplane::Mac, to: tether_dataplane::Mac) -> Vec<u8> {
+pub(crate) fn after_a_hop(
+    frame: &[u8],
+    from: tether_dataplane::Mac,
+    to: tether_dataplane::Mac,
+) -> Vec<u8> {
     let frame = patched(frame.to_vec(), 0, &[to.0, from.0].concat());
     if frame[12..14] == [8, 0] {
         let frame = patched(frame, 22, &[62]);
@@ -110,12 +114,12 @@ fn after_a_hop(frame: &[u8], from: tether_dataplane::Mac, to: tether_dataplane::
 }
 
 /// The frame as `backend` sends it to the forwarder, by the inside port.
-fn inside(frame: &[u8], backend: IpAddr) -> Vec<u8> {
+pub(crate) fn inside(frame: &[u8], backend: IpAddr) -> Vec<u8> {
     patched(frame.to_vec(), 0, &[INSIDE.0, mac_at(backend).0].concat())
 }
 
 /// What leaves when worker `worker` gets this from a backend.
-fn answered(world: &mut World, worker: usize, frame: &[u8]) -> Vec<Left> {
+pub(crate) fn answered(world: &mut World, worker: usize, frame: &[u8]) -> Vec<Left> {
     world.put(worker, INSIDE_PORT, frame);
     world.pass(1);
     world.step(worker)
@@ -330,7 +334,7 @@ fn what_is_too_big_for_the_other_link_is_told() {
 }
 
 /// Of fragments, put together: where they went, with the checksum of the whole.
-fn together(left: &[Left], head: usize) -> (SocketAddr, SocketAddr) {
+pub(crate) fn together(left: &[Left], head: usize) -> (SocketAddr, SocketAddr) {
     let mut whole = left[0].frame[..head].to_vec();
     let skipped = if head == 54 { 62 } else { 34 };
     for it in left {
@@ -387,11 +391,11 @@ fn r8_fragments_follow_both_ways_in_any_order() {
 }
 
 /// The quoted packet of an ICMP error as a frame of its own, which is whole but for its payload.
-fn quoted(frame: &[u8], head: usize) -> Vec<u8> {
+pub(crate) fn quoted(frame: &[u8], head: usize) -> Vec<u8> {
     [&frame[..14], &frame[head..]].concat()
 }
 
-fn is_whole4(message: &[u8]) -> bool {
+pub(crate) fn is_whole4(message: &[u8]) -> bool {
     let words = message.chunks(2);
     let words = words.map(|it| u32::from(it[0]) << 8 | u32::from(*it.get(1).unwrap_or(&0)));
     let sum: u32 = words.sum();
@@ -399,7 +403,7 @@ fn is_whole4(message: &[u8]) -> bool {
     (sum & 0xffff) + (sum >> 16) == 0xffff
 }
 
-fn is_whole6(frame: &[u8]) -> bool {
+pub(crate) fn is_whole6(frame: &[u8]) -> bool {
     let (header, payload) = Icmpv6Header::from_slice(&frame[54..]).unwrap();
     let [from, to] = [22, 38].map(|at| frame[at..at + 16].try_into().unwrap());
     let sum = header.icmp_type.calc_checksum(from, to, payload);
@@ -433,7 +437,7 @@ fn r8_an_error_of_a_client_reaches_the_backend_and_quotes_what_it_sent() {
     assert_eq!(quoted(frame, 62)[14..], sent[14..]);
 }
 
-fn ip_bytes(ip: IpAddr) -> Vec<u8> {
+pub(crate) fn ip_bytes(ip: IpAddr) -> Vec<u8> {
     match ip {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),

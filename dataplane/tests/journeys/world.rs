@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 use tether_dataplane::{
-    Mac,
+    Exchange, Mac,
     clock::Millis,
     key::Protocol,
     plane::{Writer, data_plane},
@@ -100,6 +100,7 @@ pub(crate) fn service(id: ServiceId, protocol: Protocol, address: &str, port: u1
         port,
         scheduler: Scheduler::RoundRobin,
         forward: Forward::Dsr,
+        proxy_protocol: false,
         flow_timeout_s: 300,
         affinity: true,
         refresh: Refresh::Packet,
@@ -143,6 +144,7 @@ pub(crate) fn usual() -> TablesSpec {
         gateways: Vec::new(),
         mtu: 1500,
         neighbours: Vec::new(),
+        spread: None,
     };
     let v4 = |id: u16, service| backend(id, service, &format!("10.0.0.{id}"));
     let v6 = |id: u16, service| backend(id, service, &format!("fd00::{id}"));
@@ -166,6 +168,7 @@ pub(crate) fn usual() -> TablesSpec {
             v4(7, DNS),
             v4(8, DNS),
         ],
+        pools: Vec::new(),
     }
 }
 
@@ -195,13 +198,14 @@ impl World {
     pub(crate) fn unsettled(spec: TablesSpec, size: Size) -> Self {
         let (writer, seats) = data_plane(&spec, size.workers, size.affinities).unwrap();
         let (mut workers, mut peers) = (Vec::new(), Vec::new());
+        let exchange = Exchange::new(size.workers, spec.ports.len());
         for seat in seats {
             let (ports, ends) = spec
                 .ports
                 .iter()
                 .map(|_| MemoryPort::new(1024, size.transmit_frames))
                 .unzip();
-            workers.push(Worker::new(seat, ports, size.flows));
+            workers.push(Worker::new(seat, ports, size.flows).join(&exchange));
             peers.push(ends);
         }
         Self {

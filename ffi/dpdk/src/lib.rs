@@ -30,5 +30,5 @@ pub use hash::{HASH_BURST, HashReader, HashWriter, hash_table};
 pub use lcore::{LcoreGuard, register_thread};
 pub use mbuf::{Mbuf, free_burst};
 pub use mempool::{Mempool, MempoolConfig};
-pub use port::{Link, Port, PortConfig, PortStatistics, UnconfiguredPort};
+pub use port::{Link, Port, PortConfig, PortStatistics, Rss, UnconfiguredPort};
 pub use queue::Queue;

@@ -9,6 +9,7 @@
 //! its `Queue`s are gone. A closed device does not come back in this process.
 
 mod configure;
+mod rss;
 mod statistics;
 
 use std::cell::Cell;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use dpdk_sys::{rte_eth_dev_info, rte_ether_addr, tether_link};
 
 pub use self::configure::PortConfig;
+pub use self::rss::Rss;
 pub use self::statistics::PortStatistics;
 use crate::advice;
 use crate::eal::Eal;
@@ -65,6 +67,8 @@ struct Device {
     rx_offloads: u64,
     tx_offloads: u64,
     rss_functions: u64,
+    /// Entries of the table of queues.
+    rss_table: u16,
 }
 
 /// The right to use a port; one per port and process.
@@ -146,6 +150,12 @@ impl Port {
             speed_mbps: known.then_some(link.speed_mbps),
             full_duplex: link.full_duplex != 0,
         })
+    }
+
+    /// How it spreads frames over its queues, where it does and says so.
+    #[must_use]
+    pub fn rss(&self) -> Option<Rss> {
+        rss::read(self.open.id(), self.device.rss_table)
     }
 
     /// The counters that every device has, since it started.
@@ -257,6 +267,7 @@ impl Device {
             rx_offloads: info.rx_offload_capa,
             tx_offloads: info.tx_offload_capa,
             rss_functions: info.flow_type_rss_offloads,
+            rss_table: info.reta_size,
         })
     }
 }

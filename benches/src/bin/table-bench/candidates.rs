@@ -212,6 +212,7 @@ fn service() -> ServiceSpec {
         port: 80,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
+        proxy_protocol: false,
         flow_timeout_s: 300,
         affinity: true,
         refresh: Refresh::Packet,

@@ -42,6 +42,7 @@ pub(crate) fn tables(
             gateways: Vec::new(),
             mtu: 1500,
             neighbours: Vec::new(),
+            spread: None,
         });
     }
     let (v4, v6) = (
@@ -82,6 +83,7 @@ fn service_spec(id: ServiceId, service: &Service) -> ServiceSpec {
         port: service.port,
         scheduler: Scheduler::Maglev,
         forward: Forward::Dsr,
+        proxy_protocol: false,
         flow_timeout_s: 300,
         affinity: true,
         refresh: Refresh::Packet,

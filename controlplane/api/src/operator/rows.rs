@@ -125,6 +125,9 @@ pub struct Backend {
     /// Whether an operator has drained or disabled it and nothing of it is left: it may be stopped.
     #[serde(default)]
     pub drained: bool,
+    /// How long packets may be through its tunnel, where a router on the way has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_mtu: Option<u16>,
 }
 
 /// One affinity, as of the moment at which it was read.

@@ -8,16 +8,22 @@
 //!
 //!     shop ... --tether https://forwarder.example:7470 \
 //!         --tls-ca ca.pem --tls-certificate shop-1.pem --tls-key shop-1.key
+//!
+//! Behind a service with `proxy_protocol = true`, where connections come from the forwarder, it reads
+//! from each whose it is: `shop ... --proxy-protocol`.
 
 mod routes;
 mod sessions;
 
-use std::{error::Error, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{error::Error, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Parser;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tether_client::{Client, Options, Tls};
+use tether_client::{
+    Client, Options, Tls,
+    proxy::{self, Connection},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
@@ -45,6 +51,10 @@ struct Arguments {
     /// How long a customer may be silent, e.g. 30s; default: as the forwarder is configured
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
+    /// Each connection begins with a PROXY protocol header, which says who the customer is. Only the
+    /// forwarder may reach such a server
+    #[arg(long)]
+    proxy_protocol: bool,
 }
 
 /// Files in PEM form; all of them, for a forwarder with `auth = "mtls"`.
@@ -96,7 +106,11 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             .await
             .map_err(|error| format!("cannot listen on {address}: {error}"))?;
         log::info!("{} listens on {}", shop.name(), listener.local_addr()?);
-        tokio::spawn(accept(listener, Arc::clone(&shop)));
+        tokio::spawn(accept(
+            listener,
+            arguments.proxy_protocol,
+            Arc::clone(&shop),
+        ));
     }
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -107,11 +121,11 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn accept(listener: TcpListener, shop: Arc<Shop>) {
+async fn accept(listener: TcpListener, is_proxied: bool, shop: Arc<Shop>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve(stream, Arc::clone(&shop)));
+                tokio::spawn(serve(stream, is_proxied, Arc::clone(&shop)));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: some will be closed.
@@ -122,18 +136,26 @@ async fn accept(listener: TcpListener, shop: Arc<Shop>) {
     }
 }
 
-async fn serve(stream: TcpStream, shop: Arc<Shop>) {
-    if let Err(error) = try_serve(stream, shop).await {
+async fn serve(stream: TcpStream, is_proxied: bool, shop: Arc<Shop>) {
+    if let Err(error) = try_serve(stream, is_proxied, shop).await {
         log::debug!("connection ended: {error}");
     }
 }
 
-async fn try_serve(stream: TcpStream, shop: Arc<Shop>) -> Result<(), Box<dyn Error>> {
+async fn try_serve(
+    mut stream: TcpStream,
+    is_proxied: bool,
+    shop: Arc<Shop>,
+) -> Result<(), Box<dyn Error>> {
     stream.set_nodelay(true)?;
-    let addresses: io::Result<_> = stream
-        .local_addr()
-        .and_then(|l| Ok((l, stream.peer_addr()?)));
-    let addresses = addresses?;
+    let addresses = if is_proxied {
+        let Some(connection) = introduced(&mut stream).await else {
+            return Ok(());
+        };
+        (connection.destination(), connection.client())
+    } else {
+        (stream.local_addr()?, stream.peer_addr()?)
+    };
     let service = service_fn(move |request| {
         let shop = Arc::clone(&shop);
         async move { shop.answer(addresses, request).await }
@@ -142,4 +164,17 @@ async fn try_serve(stream: TcpStream, shop: Arc<Shop>) -> Result<(), Box<dyn Err
         .serve_connection(TokioIo::new(stream), service)
         .await?;
     Ok(())
+}
+
+/// The connection with the customer that its header names. Health checks that only connect are no
+/// news, all else without a header is.
+async fn introduced(stream: &mut TcpStream) -> Option<Connection> {
+    match proxy::accept_async(stream, proxy::PATIENCE).await {
+        Ok(connection) => Some(connection),
+        Err(proxy::Error::Ended(0)) => None,
+        Err(error) => {
+            log::warn!("connection refused: {error}");
+            None
+        }
+    }
 }

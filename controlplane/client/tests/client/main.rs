@@ -5,6 +5,7 @@
 mod authority;
 mod away;
 mod forwarder;
+mod proxy;
 mod tls;
 
 use std::{

@@ -1,6 +1,7 @@
 //! The shop as a process: it serves whatever the forwarder does, and shows its certificate.
 
 use std::{
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -182,4 +183,27 @@ fn it_names_the_file_that_it_cannot_use() {
         !failed.status.success() && text.contains("nowhere.key"),
         "{text}"
     );
+}
+
+#[test]
+fn behind_a_proxy_header_the_customer_is_the_one_that_it_names() {
+    let forwarder = Forwarder::start(1);
+    let shop = Shop::open(&forwarder.uri(), |command| {
+        command.arg("--proxy-protocol");
+    });
+    let line = "PROXY TCP6 2001:db8:7::7 2001:db8:80::80 5000 80\r\n";
+    let login = ask(shop.address, &format!("{line}POST /login?kind=ip_port"), "");
+    assert_eq!(login.json()["code"], json!("CREATED"));
+    let seen = ask(shop.address, &format!("{line}GET /"), "").json();
+    assert_eq!(seen["client"], json!("[2001:db8:7::7]:5000"));
+    assert_eq!(seen["local"], json!("[2001:db8:80::80]:80"));
+    assert_eq!(forwarder.heard().said(), ["start [2001:db8:7::7]:5000"]);
+
+    let mut plain = TcpStream::connect(shop.address).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    // Closed, or reset because the shop has not read all.
+    drop(plain.read_to_end(&mut answer));
+    assert_eq!(answer, b"");
+    shop.terminate();
 }

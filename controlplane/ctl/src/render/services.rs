@@ -80,21 +80,24 @@ pub(super) fn backends(backends: &[Backend], style: Style) -> String {
     if backends.is_empty() {
         return "no backends\n".to_owned();
     }
-    let mut table = table(
-        &[
-            "SERVICE",
-            "BACKEND",
-            "ADDRESS",
-            "WEIGHT",
-            "STATE",
-            "FLOWS",
-            "AFFINITIES",
-            "DRAINED",
-        ],
-        style,
-    );
+    let mut heads = vec![
+        "SERVICE",
+        "BACKEND",
+        "ADDRESS",
+        "WEIGHT",
+        "STATE",
+        "FLOWS",
+        "AFFINITIES",
+        "DRAINED",
+    ];
+    // Only of tunnels, and seldom.
+    let has_paths = backends.iter().any(|it| it.path_mtu.is_some());
+    if has_paths {
+        heads.push("PATH MTU");
+    }
+    let mut table = table(&heads, style);
     for backend in backends {
-        table.add_row([
+        let mut row = vec![
             Cell::new(&backend.service),
             Cell::new(&backend.name),
             Cell::new(SocketAddr::new(backend.address, backend.port)),
@@ -103,7 +106,12 @@ pub(super) fn backends(backends: &[Backend], style: Style) -> String {
             Cell::new(count(backend.flows)),
             Cell::new(count(backend.affinities)),
             drained(backend),
-        ]);
+        ];
+        if has_paths {
+            let mtu = backend.path_mtu.map(|it| it.to_string());
+            row.push(Cell::new(mtu.unwrap_or_else(|| "-".into())));
+        }
+        table.add_row(row);
     }
     text(&mut table)
 }

@@ -59,6 +59,7 @@ fn backend(name: &str, state: BackendState) -> Backend {
         flows: 12,
         affinities: 3,
         drained: false,
+        path_mtu: None,
     }
 }
 
@@ -205,6 +206,19 @@ fn services_and_backends_are_listed_and_shown() {
     let expected = json!({"service": "shop", "name": "shop-2", "address": "10.9.0.11", "port": 80,
         "weight": 1, "state": "down", "flows": 12, "affinities": 3, "drained": false});
     assert_eq!(list[1], expected);
+}
+
+#[test]
+fn the_path_to_a_backend_is_shown_where_a_router_has_said_something() {
+    let narrow = Backend {
+        path_mtu: Some(1380),
+        ..backend("shop-1", BackendState::Up)
+    };
+    let others = backend("shop-2", BackendState::Up);
+    let run = ok(Payload::Backends(vec![narrow, others])).run("backend list shop");
+    let rows = words(&run.stdout);
+    assert_eq!(rows[0][8..], ["PATH", "MTU"]);
+    assert_eq!((rows[1][8], rows[2][8]), ("1380", "-"));
 }
 
 #[test]

@@ -24,12 +24,21 @@ macro_rules! displayed {
     )+};
 }
 
-displayed!(u8, u16, u32, String, IpAddr, Protocol, Scheduler, Forward);
+displayed!(
+    bool, u8, u16, u32, String, IpAddr, Protocol, Scheduler, Forward
+);
 displayed!(Refresh, OnConflict, OnBackendDown, Prefix);
 
 impl Text for PathBuf {
     fn text(&self) -> String {
         self.display().to_string()
+    }
+}
+
+/// The lowest and the highest port.
+impl Text for (u16, u16) {
+    fn text(&self) -> String {
+        format!("[{}, {}]", self.0, self.1)
     }
 }
 

@@ -8,8 +8,8 @@ use toml::Spanned;
 use crate::config::schema::{self, Field, File};
 use crate::config::words::{AuthWord, CheckWord};
 use crate::config::{
-    AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Health, Port, Service,
-    ServiceLimits, SignalListener, Tunnel, Workers,
+    AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Fullnat, Health, Port,
+    Service, ServiceLimits, SignalListener, Tunnel, Workers,
 };
 
 pub(super) fn config(file: File) -> Option<Config> {
@@ -104,6 +104,8 @@ fn service(service: schema::Service) -> Option<Service> {
         scheduler: value(service.scheduler)?,
         forward: value(service.forward)?,
         tunnel: tunnel(service.tunnel?)?,
+        fullnat: fullnat(service.fullnat?)?,
+        proxy_protocol: value(service.proxy_protocol)?,
         flow_timeout: value(service.flow_timeout)?,
         slow_start: value(service.slow_start),
         allow: plain(service.allow?),
@@ -140,6 +142,13 @@ fn tunnel(tunnel: schema::Tunnel) -> Option<Tunnel> {
         source_v4: of_family(true),
         source_v6: of_family(false),
         mss_clamp: value(tunnel.mss_clamp),
+    })
+}
+
+fn fullnat(fullnat: schema::Fullnat) -> Option<Fullnat> {
+    Some(Fullnat {
+        pool: plain(fullnat.pool?),
+        ports: value(fullnat.ports)?,
     })
 }
 

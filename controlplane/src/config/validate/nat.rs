@@ -24,8 +24,14 @@ pub(super) fn check(services: &[Service], network: &Network, problems: &mut Vec<
 }
 
 /// The forwarder knows no station of the clients' but the gateway.
-fn check_return(service: &Service, place: Place, network: &Network, problems: &mut Vec<Problem>) {
-    let Some((vip, _)) = service.address.known() else {
+pub(super) fn check_return(
+    service: &Service,
+    place: Place,
+    network: &Network,
+    problems: &mut Vec<Problem>,
+) {
+    let (Some((vip, _)), Some((forward, _))) = (service.address.known(), service.forward.known())
+    else {
         return;
     };
     if network.is_complete && !network.has_gateway(vip.address) {
@@ -35,7 +41,7 @@ fn check_return(service: &Service, place: Place, network: &Network, problems: &m
             "IPv6"
         };
         let message = format!(
-            "forward = \"nat\" sends answers by a gateway, and no port has one for {family}"
+            "forward = \"{forward}\" sends answers by a gateway, and no port has one for {family}"
         );
         let help = "add the clients' router as \"gateway\" to a [[port]]";
         problems.push(Problem::new(place, message).help(help));

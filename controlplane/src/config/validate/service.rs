@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::backend::{self, Network};
-use super::{MOST_BACKENDS, MOST_SERVICES, at_most, clients, nat, tunnel, unique};
+use super::{MOST_BACKENDS, MOST_SERVICES, at_most, clients, fullnat, nat, proxy, tunnel, unique};
 use crate::config::duration;
 use crate::config::problem::{Place, Problem};
 use crate::config::schema::{File, Health, Known, Service};
@@ -36,8 +36,10 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
         check_prefix(service, file, problems);
         check_service(service, &network, problems);
         tunnel::check(service, file, problems);
+        proxy::check(service, problems);
     }
     nat::check(services, &network, problems);
+    fullnat::check(file, &network, problems);
 }
 
 fn check_counts(services: &[Service], problems: &mut Vec<Problem>) {

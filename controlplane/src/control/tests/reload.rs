@@ -190,11 +190,6 @@ fn l2_what_cannot_be_applied_whole_changes_nothing() {
             "affinities = 9000000",
             "limits.affinities (above what it was at start) changes only by a restart",
         ),
-        (
-            "port = 0\n",
-            "port = 0\nforward = \"fullnat\"\n",
-            "service mail: forward = \"fullnat\" is not in this version",
-        ),
     ] {
         let text = smaller.replace(from, to);
         assert_ne!(text, smaller);
@@ -208,6 +203,51 @@ fn l2_what_cannot_be_applied_whole_changes_nothing() {
         );
         assert_eq!(bench.owner(CLIENT), Some("shop-2"));
     }
+}
+
+const POOL: &str =
+    "forward = \"fullnat\"\nfullnat = { pool = [\"10.9.0.200\"], ports = [2000, 2999] }";
+
+/// The configuration with full NAT of one service.
+fn with_pool(pool: &str) -> String {
+    CONFIG
+        .replace(
+            "\"fd00:9::2/64\"]",
+            "\"fd00:9::2/64\"]\ngateway = \"10.9.0.1\"",
+        )
+        .replacen("port = 80\n", &format!("port = 80\n{pool}\n"), 1)
+}
+
+#[test]
+fn l2_local_addresses_come_and_go_and_their_ports_stay() {
+    let mut bench = Bench::of(&with_pool(POOL));
+    bench.start(ONE, CLIENT);
+    bench.reload(&with_pool(
+        &POOL.replace("\"10.9.0.200\"", "\"10.9.0.208/29\""),
+    ));
+    bench.reload(&with_pool(&POOL.replace("10.9.0.200", "10.9.0.210")));
+    let text = with_pool(&POOL.replace("2000, 2999", "2000, 3000"));
+    let foretold = compare(&mut bench, &text);
+    let reasons = bench.try_reload(&text).unwrap_err();
+    assert!(
+        reasons[0].contains("10.9.0.200 has the ports 2000 to 2999"),
+        "{reasons:?}"
+    );
+    assert_eq!(reasons, foretold.refused);
+    assert_eq!(bench.owner(CLIENT), Some("shop-1"));
+}
+
+#[test]
+fn s5_a_local_address_is_no_client() {
+    let mut bench = Bench::of(&with_pool(POOL));
+    let outcome = bench.start(ONE, "10.9.0.200");
+    assert_eq!(outcome.code, Invalid);
+    assert!(
+        outcome.detail.contains("PROXY protocol"),
+        "{}",
+        outcome.detail
+    );
+    assert_eq!(bench.start(ONE, "10.9.0.201").code, Created);
 }
 
 #[test]

@@ -72,11 +72,19 @@ impl Network {
         }
     }
 
-    /// Clients are behind a gateway, which the client is, and servers answer by the forwarder.
+    /// Clients are behind a gateway, which the client is; servers do not know of them.
+    pub fn add_far_clients(&self) {
+        for family in [Family::V4, Family::V6] {
+            for address in family.far_clients() {
+                self.client.ip(&add(address, "data"));
+            }
+        }
+    }
+
+    /// Servers answer those by the forwarder.
     pub fn answer_by_the_forwarder(&self) {
         for (family, forwarder) in [(Family::V4, "10.9.0.2"), (Family::V6, "fd00:9::2")] {
             for address in family.far_clients() {
-                self.client.ip(&add(address, "data"));
                 for server in &self.servers {
                     server.ip(&format!("route add {address} via {forwarder} dev data"));
                 }

@@ -23,6 +23,8 @@ pub struct Setup {
     service: String,
     forward: &'static str,
     tunnel: String,
+    fullnat: String,
+    proxied: bool,
     backends: Option<Family>,
     gateway: Option<Family>,
     mtu: Option<u16>,
@@ -44,6 +46,8 @@ impl Setup {
             service: String::new(),
             forward: "dsr",
             tunnel: String::new(),
+            fullnat: String::new(),
+            proxied: false,
             backends: None,
             gateway: None,
             mtu: None,
@@ -112,6 +116,22 @@ impl Setup {
     pub fn tunnel(mut self, line: &str) -> Self {
         writeln!(self.tunnel, "{line}").unwrap();
         self
+    }
+
+    /// Full NAT, with these local addresses and ports.
+    pub fn fullnat(self, pool: &str) -> Self {
+        Self {
+            fullnat: pool.to_owned(),
+            ..self.forward("fullnat")
+        }
+    }
+
+    /// TCP connections begin with a PROXY header.
+    pub fn proxied(self) -> Self {
+        Self {
+            proxied: true,
+            ..self
+        }
     }
 
     /// The servers are backends by addresses of this family behind the first of them.
@@ -207,7 +227,7 @@ audit = "{directory}/audit.log"
     fn gateway_line(&self) -> String {
         match self.gateway {
             Some(family) => format!("gateway = \"{}\"\n", family.server_address(1)),
-            None if self.is_nat() => {
+            None if self.comes_back() => {
                 let both = [Family::V4, Family::V6].map(Family::gateway);
                 format!("gateway = {both:?}\n")
             }
@@ -215,9 +235,32 @@ audit = "{directory}/audit.log"
         }
     }
 
-    /// Whether servers answer through the forwarder.
+    /// Whether servers answer clients by way of the forwarder.
     pub fn is_nat(&self) -> bool {
         self.forward == "nat"
+    }
+
+    /// Whether answers leave by the forwarder, for clients behind a gateway.
+    pub fn comes_back(&self) -> bool {
+        matches!(self.forward, "nat" | "fullnat")
+    }
+
+    fn service_lines(&self, vip: &Vip) -> String {
+        let is_proxied = self.proxied && vip.protocol == Protocol::Tcp;
+        let proxied = if is_proxied {
+            "proxy_protocol = true\n"
+        } else {
+            ""
+        };
+        format!("{proxied}{}", self.service)
+    }
+
+    fn fullnat_table(&self) -> String {
+        if self.fullnat.is_empty() {
+            String::new()
+        } else {
+            format!("[service.fullnat]\n{}", self.fullnat)
+        }
     }
 
     fn tunnel_table(&self) -> String {
@@ -259,6 +302,7 @@ scheduler = "{}"
 forward = "{}"
 {}
 {}
+{}
 [service.affinity]
 {}"#,
             vip.service,
@@ -267,8 +311,9 @@ forward = "{}"
             vip.protocol_name(),
             self.scheduler,
             self.forward,
-            self.service,
+            self.service_lines(vip),
             self.tunnel_table(),
+            self.fullnat_table(),
             self.affinity,
         );
         text.push_str(&service);
@@ -276,7 +321,7 @@ forward = "{}"
             let health = "\n[service.health]\ncheck = \"tcp\"\ninterval = \"100ms\"\ntimeout = \"100ms\"\nrise = 1\nfall = 2\n";
             text.push_str(health);
         }
-        let port = if self.is_nat() {
+        let port = if self.comes_back() {
             format!("port = {}\n", vip.port_at_servers())
         } else {
             String::new()

@@ -126,6 +126,15 @@ impl Frame for MemoryFrame {
         self.len += count;
         true
     }
+
+    fn trim(&mut self, count: usize) -> bool {
+        let Some(len) = self.len.checked_sub(count) else {
+            return false;
+        };
+        self.start += count;
+        self.len = len;
+        true
+    }
 }
 
 impl Drop for MemoryFrame {
@@ -168,6 +177,8 @@ mod tests {
         let mut frame = frame(b"abcd");
         assert!(frame.prepend(2) && !frame.prepend(HEADROOM - 1));
         assert_eq!(&frame.bytes()[2..], b"abcd");
+        assert!(!frame.trim(HEADROOM + 7) && frame.trim(3) && frame.bytes() == b"bcd");
+        assert!(frame.prepend(3));
         assert!(frame.prepend(HEADROOM - 2) && !frame.prepend(1));
         assert_eq!(&frame.bytes()[HEADROOM..], b"abcd");
         assert_eq!(frame.at_the_front().bytes().len(), HEADROOM + 4);

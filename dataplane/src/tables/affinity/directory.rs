@@ -37,7 +37,7 @@ const MOST_PER_BUCKET: usize = COUNT_BITS;
 /// One under the model checker: a few entries make it grow.
 const FEWEST_WORDS: usize = if cfg!(tether_loom) { 1 } else { 64 };
 /// Entries for each word before the directory doubles.
-const LOAD: usize = 3;
+const LOAD: usize = 4;
 const LINES_PER_SLAB: usize = 16_384;
 
 /// The bucket cannot take another entry: out of reach of a sender who does not know the hash keys.
@@ -78,11 +78,39 @@ impl<'a, const W: usize> Word<'a, W> {
         prefetch(self.bucket());
     }
 
-    /// The last word of the entry with this key.
+    /// The last word of the entry with this key. Compares a line at once: how many entries a bucket has,
+    /// and which of them it is, no branch could foresee.
     #[inline]
     pub(crate) fn find(self, key: &Entry<W>) -> Option<u64> {
-        let entries = self.entries();
-        find_in(entries, key).map(|index| entries[index][W - 1])
+        let mut left = self.count();
+        for line in self.lines() {
+            let entries = line.as_chunks::<W>().0.iter();
+            let same = (0..).zip(entries).fold(0_u32, |same, (place, entry)| {
+                same | u32::from(is_same(entry, key)) << place
+            });
+            let here = same & ((1 << left.min(8 / W)) - 1);
+            if here != 0 {
+                let last = here.trailing_zeros() as usize * W + W - 1;
+                return line.get(last).copied();
+            }
+            left = left.saturating_sub(8 / W);
+        }
+        None
+    }
+
+    /// The lines that the entries are in. What stands behind the last entry is old.
+    #[inline]
+    fn lines(self) -> &'a [[u64; 8]] {
+        if self.count() == 0 {
+            return &[];
+        }
+        // SAFETY: a word that is not null points to whole lines, of memory that came zeroed and is of one
+        // bucket as long as a reader may look into it (invariant of `Directory::root`); nobody writes to
+        // them while `'a` lasts, as in `entries`.
+        #[expect(unsafe_code, reason = "buckets: the house allows it here")]
+        unsafe {
+            std::slice::from_raw_parts(self.bucket().cast(), Pool::<W>::lines(self.count()))
+        }
     }
 
     fn entries(self) -> &'a [Entry<W>] {
@@ -120,13 +148,16 @@ fn bloom_of(hash: u64) -> u64 {
     (1 << (hash >> 60)) | (1 << ((hash >> 56) & 15))
 }
 
-/// The entry with this key among `entries`.
+/// Whether an entry has this key.
 #[inline]
+fn is_same<const W: usize>(entry: &Entry<W>, key: &Entry<W>) -> bool {
+    let differs = (0..W - 1).fold(0, |bits, word| bits | (entry[word] ^ key[word]));
+    differs | ((entry[W - 1] ^ key[W - 1]) & KEY_BITS) == 0
+}
+
+/// The entry with this key among `entries`.
 fn find_in<const W: usize>(entries: &[Entry<W>], key: &Entry<W>) -> Option<usize> {
-    entries.iter().position(|entry| {
-        let same = (0..W - 1).fold(0, |bits, word| bits | (entry[word] ^ key[word]));
-        same | ((entry[W - 1] ^ key[W - 1]) & KEY_BITS) == 0
-    })
+    entries.iter().position(|entry| is_same(entry, key))
 }
 
 /// The array of words.
@@ -142,6 +173,17 @@ impl<const W: usize> Root<W> {
                 .map(|_| AtomicPtr::new(ptr::null_mut()))
                 .collect(),
         }
+    }
+
+    /// Asks for what `hash` may be in, and gives the word; none where no entry can have it.
+    #[inline]
+    pub(crate) fn promising(&self, hash: u64) -> Option<Word<'_, W>> {
+        let word = self.word(hash);
+        let promises = word.may_hold(hash);
+        if promises {
+            word.prefetch();
+        }
+        promises.then_some(word)
     }
 
     #[inline]

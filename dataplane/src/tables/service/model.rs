@@ -35,6 +35,7 @@ fn service(id: u16, (protocol, address, prefix_length, port): Address) -> Servic
             port,
             scheduler: Scheduler::Maglev,
             forward: Forward::Dsr,
+            proxy_protocol: false,
             flow_timeout_s: 1,
             affinity: true,
             refresh: Refresh::Packet,
@@ -47,12 +48,15 @@ fn service(id: u16, (protocol, address, prefix_length, port): Address) -> Servic
     }
 }
 
+/// The index has a place for each number below the largest: many take Miri long to fill.
+const MOST_IDS: u16 = if cfg!(miri) { 40 } else { 4000 };
+
 proptest! {
     #![proptest_config(crate::models::cases(128))]
     #[test]
     fn it_finds_what_a_map_finds(
         addresses in prop::collection::btree_set(address(), 0..60),
-        first in 0_u16..4000,
+        first in 0..MOST_IDS,
         asked in prop::collection::vec(address(), 50),
     ) {
         let list: Vec<_> = (first..).zip(addresses).collect();

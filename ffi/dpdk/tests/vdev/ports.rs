@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dpdk::{Error, Link, Mempool, MempoolConfig, Port, PortConfig, cycles, cycles_per_second};
+use dpdk::{Error, Link, Mempool, MempoolConfig, Port, PortConfig, Rss, cycles, cycles_per_second};
 
 use super::eal;
 use super::rig::{Burst, frame, marks, pool, start_port};
@@ -143,6 +143,13 @@ fn rss_is_clipped_to_what_the_device_has() {
         };
         let (port, queues) = Port::open(eal(), name).unwrap().configure(&config).unwrap();
         assert_eq!((port.link().unwrap().up, queues.len()), (true, 2));
+        // The null device says how it would spread, the ring device does not.
+        let rss = port.rss();
+        assert_eq!(rss.is_some(), name == "net_null_rss", "{rss:?}");
+        if let Some(Rss { key, queues, .. }) = rss {
+            assert!(key.len() >= 40 && key.iter().any(|byte| *byte != 0));
+            assert!(queues.len().is_power_of_two() && queues.iter().all(|it| *it < 2));
+        }
     }
 }
 
