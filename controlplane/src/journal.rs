@@ -13,6 +13,8 @@
 mod batches;
 mod disk;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod record;
 mod recover;
 mod stamp;

@@ -14,6 +14,9 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod expiry;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod health;
 pub mod journal;
 pub mod master;

@@ -22,6 +22,9 @@ mod preface;
 mod reload;
 mod signals;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use signals::fuzzing;
+
 pub(crate) use commands::Commands;
 pub use error::StartError;
 

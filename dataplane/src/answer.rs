@@ -38,8 +38,12 @@ use crate::wire::ndp;
 pub(crate) trait Station {
     /// The port's MAC address.
     fn mac(&self) -> Mac;
+    /// Whether one of the forwarder's ports has this MAC address.
+    fn is_own_mac(&self, mac: Mac) -> bool;
     /// Whether the forwarder answers for this address on the port.
     fn is_ours(&self, address: IpAddr) -> bool;
+    /// Whether another host may send from this address.
+    fn may_send(&self, address: IpAddr) -> bool;
 }
 
 /// What became of a frame that was for the forwarder itself.
@@ -130,7 +134,7 @@ impl<'a, L3: FromBytes + IntoBytes + Immutable + KnownLayout> Layers<'a, L3> {
 
 /// A frame must come from one station that is not this one.
 fn check_sender(link: &Ethernet, station: &impl Station) -> Result<(), Fate> {
-    if link.source.is_unicast() && link.source != station.mac() {
+    if link.source.is_unicast() && !station.is_own_mac(link.source) {
         Ok(())
     } else {
         Err(Fate::BadSource)

@@ -49,6 +49,7 @@ fates! {
     ArpNotOurs "arp_not_ours" "ARP about an address that is not the forwarder's";
     Ipv4Malformed "ipv4_malformed" "IPv4 header truncated, or its version or lengths wrong";
     Ipv4Checksum "ipv4_checksum" "IPv4 header checksum wrong";
+    Ipv4Options "ipv4_options" "IPv4 options that are malformed, or name the route of the packet";
     Ipv6Malformed "ipv6_malformed" "IPv6 header truncated, or its version or lengths wrong";
     Ipv6Extensions "ipv6_extensions" "IPv6 extension headers malformed, or more than are followed";
     Fragment "fragment" "a fragment of neither TCP nor UDP";

@@ -35,6 +35,18 @@ impl Station for Forwarder {
         Mac([2, 0, 0, 0, 0, 0x99])
     }
 
+    fn is_own_mac(&self, mac: Mac) -> bool {
+        mac == self.mac()
+    }
+
+    fn may_send(&self, address: IpAddr) -> bool {
+        let is_of_one = match address {
+            IpAddr::V4(v4) => crate::wire::ipv4::can_send(v4),
+            IpAddr::V6(v6) => crate::wire::ipv6::can_send(v6),
+        };
+        is_of_one && !self.is_ours(address)
+    }
+
     fn is_ours(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => matches!(address.octets(), [203, .., 80]),

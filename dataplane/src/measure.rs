@@ -56,7 +56,7 @@ pub fn parse(frame: &[u8]) -> Option<Key4> {
 /// The service that a new flow addresses.
 #[must_use]
 pub fn classify(tables: &Tables, key: &Key4) -> Option<ServiceId> {
-    let service = classify::classify(key, &tables.services);
+    let service = classify::classify(key, tables);
     service.ok().map(|service| service.spec.id)
 }
 

@@ -15,6 +15,7 @@ mod above;
 mod cases;
 mod extensions;
 mod fragment;
+mod options;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod oracle;
 mod quote;
@@ -180,7 +181,11 @@ fn parse_options(header: &Ipv4, packet: &[u8], l3: u16) -> Result<Parsed, Fate> 
     }
     let split = packet.split_at_checked(usize::from(len));
     let (bytes, payload) = split.ok_or(Fate::Ipv4Malformed)?;
-    deliver_ipv4(header, Sum::default().bytes(bytes), payload, l3, l3 + len)
+    let sum = Sum::default().bytes(bytes);
+    if sum.is_whole() && !options::are_taken(bytes) {
+        return Err(Fate::Ipv4Options);
+    }
+    deliver_ipv4(header, sum, payload, l3, l3 + len)
 }
 
 /// Takes the payload of a header with this `sum`.

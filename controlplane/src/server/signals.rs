@@ -3,6 +3,8 @@
 //! error means that nothing is acknowledged.
 
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod listener;
 mod peer;
 mod read;

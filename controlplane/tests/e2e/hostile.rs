@@ -157,6 +157,7 @@ impl Attacker {
             ("ipv4_malformed", ip_with(&syn, 0, &[0x44])),
             ("ipv4_malformed", ip_with(&syn, 0, &[0x4f])),
             ("ipv4_checksum", with(&syn, IP + 10, &[0xde, 0xad])),
+            ("ipv4_options", by_route(&syn)),
             ("ipv6_malformed", cut(&syn6, IP + 39)),
             ("ipv6_malformed", cut(&syn6, syn6.len() - 1)),
             ("ipv6_malformed", with(&syn6, IP, &[0x40])),
@@ -200,6 +201,16 @@ impl Attacker {
             });
         }
     }
+}
+
+/// With a loose source route of eight bytes.
+fn by_route(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame.splice(L4..L4, [131, 7, 4, 192, 0, 2, 7, 0]);
+    frame[IP] = 0x47;
+    let len = u16::try_from(frame.len() - IP).unwrap();
+    frame[IP + 2..IP + 4].copy_from_slice(&len.to_be_bytes());
+    with_ip_checksum(frame)
 }
 
 fn with_ip_checksum(mut frame: Vec<u8>) -> Vec<u8> {

@@ -22,7 +22,7 @@ pub(crate) fn answer_arp<F: Frame>(
     let (link, _) = Ethernet::mut_from_prefix(head).map_err(|_| Fate::FrameTruncated)?;
     let (packet, _) = Arp::mut_from_prefix(packet).map_err(|_| Fate::ArpMalformed)?;
     check_sender(link, station)?;
-    let learned = sender(packet, station)?;
+    let learned = sender(packet, link, station)?;
     let is_for_us = station.is_ours(Ipv4Addr::from(packet.target).into());
     match packet.operation.get() {
         arp::REQUEST if is_for_us => {
@@ -41,10 +41,10 @@ pub(crate) fn answer_arp<F: Frame>(
 
 /// What the packet tells of its sender: nothing if it is a probe, which has no address yet (RFC
 /// 5227, section 2.1.1).
-fn sender(packet: &Arp, station: &impl Station) -> Result<Option<Learned>, Fate> {
+fn sender(packet: &Arp, link: &Ethernet, station: &impl Station) -> Result<Option<Learned>, Fate> {
     let address = Ipv4Addr::from(packet.sender);
     let mac = packet.sender_mac;
-    if !mac.is_unicast() || mac == station.mac() {
+    if !mac.is_unicast() || station.is_own_mac(mac) {
         return Err(Fate::ArpMalformed);
     }
     if address.is_unspecified() {
@@ -56,7 +56,11 @@ fn sender(packet: &Arp, station: &impl Station) -> Result<Option<Learned>, Fate>
     if station.is_ours(address.into()) {
         return Err(Fate::AddressConflict);
     }
-    let is_answer = packet.operation.get() == arp::REPLY;
+    if !station.may_send(address.into()) {
+        return Err(Fate::BadSource);
+    }
+    // Nobody is answered by way of everyone: that is an announcement.
+    let is_answer = packet.operation.get() == arp::REPLY && link.destination.is_unicast();
     Ok(Some(Learned {
         address: address.into(),
         mac,

@@ -22,6 +22,18 @@ impl Station for Us {
         OUR_MAC
     }
 
+    fn is_own_mac(&self, mac: Mac) -> bool {
+        mac == OUR_MAC
+    }
+
+    fn may_send(&self, address: IpAddr) -> bool {
+        let is_of_one = match address {
+            IpAddr::V4(v4) => crate::wire::ipv4::can_send(v4),
+            IpAddr::V6(v6) => crate::wire::ipv6::can_send(v6),
+        };
+        is_of_one && !self.is_ours(address)
+    }
+
     fn is_ours(&self, address: IpAddr) -> bool {
         let ours: [IpAddr; 3] = [OURS4.into(), OURS6.into(), LINK_LOCAL.into()];
         ours.contains(&address)

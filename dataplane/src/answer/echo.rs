@@ -9,7 +9,7 @@ use crate::fate::Fate;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::Ethernet;
 use crate::wire::icmp::{self, Echo, Icmp};
-use crate::wire::ipv4::{self, Ipv4};
+use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::{self, Ipv6};
 
 /// How far a reply goes: the default of RFC 1340.
@@ -23,13 +23,7 @@ pub(super) fn reply4(layers: Layers<Ipv4>, station: &impl Station) -> Result<Ans
     } = layers;
     let source = Ipv4Addr::from(network.source);
     let destination = Ipv4Addr::from(network.destination);
-    check_ends(
-        link,
-        source.into(),
-        ipv4::can_send(source),
-        destination.into(),
-        station,
-    )?;
+    check_ends(link, source.into(), destination.into(), station)?;
     let request = request(message, Sum::default())?;
 
     turn_message(request, icmp::ECHO_REPLY4);
@@ -47,13 +41,7 @@ pub(super) fn reply6(layers: Layers<Ipv6>, station: &impl Station) -> Result<Ans
     } = layers;
     let source = Ipv6Addr::from(network.source);
     let destination = Ipv6Addr::from(network.destination);
-    check_ends(
-        link,
-        source.into(),
-        ipv6::can_send(source),
-        destination.into(),
-        station,
-    )?;
+    check_ends(link, source.into(), destination.into(), station)?;
     let len = network.payload_len.get();
     let pseudo = Sum::pseudo6(network.source, network.destination, ipv6::ICMP, len);
     let request = request(message, pseudo)?;
@@ -70,7 +58,6 @@ pub(super) fn reply6(layers: Layers<Ipv6>, station: &impl Station) -> Result<Ans
 fn check_ends(
     link: &Ethernet,
     source: IpAddr,
-    can_send: bool,
     destination: IpAddr,
     station: &impl Station,
 ) -> Result<(), Fate> {
@@ -78,10 +65,10 @@ fn check_ends(
     if !link.destination.is_unicast() || !station.is_ours(destination) {
         return Err(Fate::IcmpUnhandled);
     }
-    if !can_send || station.is_ours(source) {
-        Err(Fate::BadSource)
-    } else {
+    if station.may_send(source) {
         Ok(())
+    } else {
+        Err(Fate::BadSource)
     }
 }
 

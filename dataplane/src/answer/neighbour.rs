@@ -163,7 +163,7 @@ fn mac_option(mut options: &[u8], kind: u8, station: &impl Station) -> Result<Op
 
 fn read_mac(option: &[u8], station: &impl Station) -> Result<Mac, Fate> {
     let option = MacOption::ref_from_bytes(option).map_err(|_| Fate::NdpMalformed)?;
-    if option.mac.is_unicast() && option.mac != station.mac() {
+    if option.mac.is_unicast() && !station.is_own_mac(option.mac) {
         Ok(option.mac)
     } else {
         Err(Fate::NdpMalformed)

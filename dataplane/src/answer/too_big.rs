@@ -30,9 +30,14 @@ const CONTROL: u8 = 0xc0;
 /// How far an error goes.
 const HOPS: u8 = 64;
 
-/// Whether an error may be sent about the packet: it is no error itself and no later fragment (RFC 1812,
-/// section 4.3.2.7; RFC 4443, section 2.4).
-pub(crate) fn may_be_told(frame: &[u8]) -> bool {
+/// Whether an error may be sent about the packet to the station that it is from: it is no error itself
+/// and no later fragment (RFC 1812, section 4.3.2.7; RFC 4443, section 2.4).
+pub(crate) fn may_be_told(frame: &[u8], is_own_mac: impl Fn(Mac) -> bool) -> bool {
+    let link = Ethernet::ref_from_prefix(frame);
+    let sender = link.map_or(Mac::BROADCAST, |(link, _)| link.source);
+    if !sender.is_unicast() || is_own_mac(sender) {
+        return false;
+    }
     let packet = frame.get(payload_offset(frame)..).unwrap_or_default();
     match packet.first().map(|first| first >> 4) {
         Some(4) => Ipv4::ref_from_prefix(packet).is_ok_and(|(header, _)| {

@@ -401,8 +401,10 @@ fn tell_too_big<P: Port>(
     own: &mut Own<P::Frame>,
     ports: &mut [P],
 ) {
-    let mac = view.tables.stations.get(port).spec.mac;
-    if may_be_told(frame.bytes()) && own.errors.take(view.now) && too_big(&mut frame, mac, mtu) {
+    let stations = &view.tables.stations;
+    let mac = stations.get(port).spec.mac;
+    let may_be_told = may_be_told(frame.bytes(), |sender| stations.is_own_mac(sender));
+    if may_be_told && own.errors.take(view.now) && too_big(&mut frame, mac, mtu) {
         own.alone.push(frame);
         ports[port.index()].transmit(&mut own.alone);
         let sent = 1 - own.alone.len() as u64;

@@ -17,8 +17,16 @@ impl Station for PortStation<'_> {
         self.spec.mac
     }
 
+    fn is_own_mac(&self, mac: crate::wire::ethernet::Mac) -> bool {
+        self.stations.is_own_mac(mac)
+    }
+
     fn is_ours(&self, address: IpAddr) -> bool {
         self.stations.is_ours(address)
+    }
+
+    fn may_send(&self, address: IpAddr) -> bool {
+        self.stations.may_send(address)
     }
 }
 

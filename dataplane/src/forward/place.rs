@@ -93,7 +93,7 @@ fn classify_all<'a, F, K: PathKey>(
 ) -> Candidates<'a, K> {
     let mut candidates = Candidates::new();
     for new in new {
-        match classify(&new.key, &view.tables.services) {
+        match classify(&new.key, view.tables) {
             Ok(service) => match owner_of_session(new, service, came_by, view, own) {
                 Some(owner) => {
                     let verdict = Verdict::To(Toward::Worker(owner));

@@ -16,6 +16,7 @@ use crate::{
     },
     worker::Own,
 };
+use std::net::IpAddr;
 
 /// What is to be done with an ICMP message that is about a flow; `None` where it is not an error.
 pub(crate) fn follow_error<F>(
@@ -32,12 +33,14 @@ pub(crate) fn follow_error<F>(
         return Some(Verdict::Done(fate));
     }
     let toward = match parsed {
-        Parsed::Icmp4(message) => quoted4(frame, message)
-            .transpose()?
-            .and_then(|key| toward_of(index, &key, came_by, view, own)),
-        Parsed::Icmp6(message) => quoted6(frame, message)
-            .transpose()?
-            .and_then(|key| toward_of(index, &key, came_by, view, own)),
+        Parsed::Icmp4(message) => quoted4(frame, message).transpose()?.and_then(|quoted| {
+            check(frame, quoted.sender.into(), view)?;
+            toward_of(index, &quoted.key, came_by, view, own)
+        }),
+        Parsed::Icmp6(message) => quoted6(frame, message).transpose()?.and_then(|quoted| {
+            check(frame, quoted.sender.into(), view)?;
+            toward_of(index, &quoted.key, came_by, view, own)
+        }),
         Parsed::V4(_)
         | Parsed::V6(_)
         | Parsed::First4(_)
@@ -46,6 +49,18 @@ pub(crate) fn follow_error<F>(
         | Parsed::Arp { .. } => return None,
     };
     Some(toward.map_or_else(Verdict::Done, Verdict::To))
+}
+
+/// An error is of one host to one (RFC 1122, sections 3.2.1.3 and 3.3.6).
+fn check(frame: &[u8], sender: IpAddr, view: View<'_>) -> Result<(), Fate> {
+    let is_to_one = frame.first().is_some_and(|first| first & 1 == 0);
+    if !is_to_one {
+        Err(Fate::IcmpUnhandled)
+    } else if view.tables.stations.may_send(sender) {
+        Ok(())
+    } else {
+        Err(Fate::BadSource)
+    }
 }
 
 fn toward_of<F, K: PathKey>(
@@ -69,7 +84,7 @@ fn toward_of<F, K: PathKey>(
         let by_session = fullnat::error::<F, K>(place, backend, view, own);
         return by_session.unwrap_or(Ok(Toward::Backend(backend)));
     }
-    let service = match classify(key, &view.tables.services) {
+    let service = match classify(key, view.tables) {
         Ok(service) => service,
         Err(Fate::NoService) => return reply::answers(key, came_by, view),
         Err(fate) => return Err(fate),

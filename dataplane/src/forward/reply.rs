@@ -5,7 +5,6 @@
 
 use super::View;
 use crate::{
-    classify::is_bad,
     fate::Fate,
     key::FlowKey,
     tables::{Toward, id::PortId},
@@ -22,8 +21,8 @@ pub(crate) fn answers<K: FlowKey>(
     let sender = tables.answering.find(key).ok_or(Fate::NoService)?;
     let client = key.destination();
     let by_its_port = tables.backend(sender).is_some_and(|it| it.port == came_by);
-    let is_here = tables.stations.is_ours(client) || is_link_local(client);
-    if !by_its_port || is_bad(client) || is_here {
+    let is_here = is_link_local(client);
+    if !by_its_port || is_here || !tables.stations.may_send(client) {
         return Err(Fate::NoService);
     }
     Ok(Toward::Client(sender))

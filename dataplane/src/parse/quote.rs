@@ -21,9 +21,17 @@ use crate::wire::ipv6::{self, Ipv6};
 /// What stands before the quoted packet, in bytes.
 const HEAD: usize = 8;
 
-/// The flow, as its client's packets have it, of which an ICMP error tells; `None` where the message
-/// is no error.
-pub(crate) fn quoted4(frame: &[u8], at: Message) -> Result<Option<Key4>, Fate> {
+/// What an ICMP error tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quoted<K, A> {
+    /// The flow, as its client's packets have it.
+    pub(crate) key: K,
+    /// Who tells.
+    pub(crate) sender: A,
+}
+
+/// What an ICMP error tells; `None` where the message is no error.
+pub(crate) fn quoted4(frame: &[u8], at: Message) -> Result<Option<Quoted<Key4, [u8; 4]>>, Fate> {
     let (outer, message) = layers::<Ipv4>(frame, at)?;
     if !message.first().is_some_and(|kind| icmp::is_error4(*kind)) {
         return Ok(None);
@@ -41,16 +49,18 @@ pub(crate) fn quoted4(frame: &[u8], at: Message) -> Result<Option<Key4>, Fate> {
     }
     let payload = quote.get(usize::from(header.header_len())..);
     let (protocol, ports) = turned(header.protocol, payload.unwrap_or_default())?;
-    Ok(Some(Key4 {
+    let key = Key4 {
         source: u32::from_ne_bytes(header.destination),
         destination: u32::from_ne_bytes(header.source),
         ports,
         protocol,
-    }))
+    };
+    let sender = outer.source;
+    Ok(Some(Quoted { key, sender }))
 }
 
 /// The same of an `ICMPv6` message.
-pub(crate) fn quoted6(frame: &[u8], at: Message) -> Result<Option<Key6>, Fate> {
+pub(crate) fn quoted6(frame: &[u8], at: Message) -> Result<Option<Quoted<Key6, [u8; 16]>>, Fate> {
     let (outer, message) = layers::<Ipv6>(frame, at)?;
     if !message.first().is_some_and(|kind| icmp::is_error6(*kind)) {
         return Ok(None);
@@ -70,12 +80,14 @@ pub(crate) fn quoted6(frame: &[u8], at: Message) -> Result<Option<Key6>, Fate> {
         return Err(Fate::IcmpNoFlow);
     }
     let (protocol, ports) = turned(upper.protocol, upper.payload)?;
-    Ok(Some(Key6 {
+    let key = Key6 {
         source: header.destination,
         destination: header.source,
         ports,
         protocol,
-    }))
+    };
+    let sender = outer.source;
+    Ok(Some(Quoted { key, sender }))
 }
 
 /// An error about a packet, by its first headers.

@@ -12,7 +12,7 @@ use crate::{
     sync::{AtomicU64, Ordering},
     wire::ethernet::Mac,
 };
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// An answer is asked for again when it is this old, in milliseconds (RFC 4861: 30 s reachable).
 pub(crate) const RENEW_MS: u64 = 30_000;
@@ -170,20 +170,20 @@ impl Neighbour {
 
 /// Every next hop, by its place.
 #[derive(Debug, Default)]
-pub(crate) struct Neighbours(Vec<Neighbour>);
+pub(crate) struct Neighbours {
+    all: Vec<Neighbour>,
+    /// Their places: there may be as many as backends, and every ARP and NDP message asks.
+    places: BTreeMap<(IpAddr, PortId), NeighbourId>,
+}
 
 impl Neighbours {
     /// The place of a next hop, new or known.
     pub(crate) fn intern(&mut self, address: IpAddr, port: PortId) -> NeighbourId {
-        let known = self.0.iter();
-        let place = known
-            .clone()
-            .position(|it| it.address == address && it.port == port)
-            .unwrap_or_else(|| {
-                self.0.push(Neighbour::new(address, port));
-                self.0.len() - 1
-            });
-        NeighbourId(u16::try_from(place).unwrap_or(u16::MAX))
+        let Self { all, places } = self;
+        *places.entry((address, port)).or_insert_with(|| {
+            all.push(Neighbour::new(address, port));
+            NeighbourId(u16::try_from(all.len() - 1).unwrap_or(u16::MAX))
+        })
     }
 
     /// Gives a next hop its MAC address, for good.
@@ -196,7 +196,7 @@ impl Neighbours {
 
     /// Takes over what the tables before knew.
     pub(crate) fn inherit(&mut self, before: &Self) {
-        for new in &self.0 {
+        for new in &self.all {
             let known = before.find(new.address, new.port);
             if let Some(old) = known.filter(|old| !new.is_given() && !old.is_given()) {
                 new.inherit(old);
@@ -206,28 +206,27 @@ impl Neighbours {
 
     #[inline]
     pub(crate) fn get(&self, id: NeighbourId) -> &Neighbour {
-        &self.0[id.index()]
+        &self.all[id.index()]
     }
 
     /// The next hop at a place below [`Neighbours::len`].
     pub(crate) fn at(&self, place: usize) -> &Neighbour {
-        &self.0[place]
+        &self.all[place]
     }
 
     /// The next hop with this address behind this port.
     pub(crate) fn find(&self, address: IpAddr, port: PortId) -> Option<&Neighbour> {
-        self.0
-            .iter()
-            .find(|it| it.address == address && it.port == port)
+        let place = self.places.get(&(address, port))?;
+        self.all.get(place.index())
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// What an operator sees.
     pub(crate) fn views(&self) -> Vec<NeighbourView> {
-        self.0.iter().map(Neighbour::view).collect()
+        self.all.iter().map(Neighbour::view).collect()
     }
 }
 
@@ -293,6 +292,20 @@ mod tests {
         neighbour.learn(&heard(Mac([2, 0, 0, 0, 0, 8]), true, true), Millis(1));
         assert_eq!(neighbour.mac(), Some(MAC));
         assert_eq!(neighbour.due(Millis(1 << 40)), None);
+    }
+
+    #[test]
+    fn an_address_behind_two_ports_is_two_neighbours() {
+        let mut neighbours = Neighbours::default();
+        let places = [0, 1, 0].map(|port| neighbours.intern(ADDRESS, PortId(port)));
+        assert_eq!((places[0], neighbours.len()), (places[2], 2));
+        assert_ne!(places[0], places[1]);
+        for (port, place) in [(0, places[0]), (1, places[1])] {
+            let found = neighbours.find(ADDRESS, PortId(port)).unwrap();
+            assert!(std::ptr::eq(found, neighbours.get(place)));
+            assert_eq!(found.port, PortId(port));
+        }
+        assert!(neighbours.find(ADDRESS, PortId(2)).is_none());
     }
 
     #[test]

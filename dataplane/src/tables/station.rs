@@ -1,6 +1,7 @@
 //! The forwarder's own place on its links: MAC and IP addresses of ports, gateways, VIPs.
 
 use super::{
+    clients::{ClientLists, Clients},
     id::PortId,
     neighbour::Neighbours,
     prefix::{Prefix, bits},
@@ -10,7 +11,7 @@ use crate::{
     tables::affinity::source::{mask4, mask6},
     wire::ethernet::Mac,
 };
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A port as the control plane describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub(crate) struct Stations {
     vips: Vec<IpAddr>,
     /// The VIPs that are more than one address. They are answered for, not announced.
     prefixes: Vec<Prefix>,
+    /// Who may send, of each family; new flows look here.
+    senders: [Clients; 2],
     /// Another one where other addresses are to be announced, or elsewhere.
     edition: u64,
 }
@@ -91,6 +94,7 @@ impl Stations {
                 neighbours.fix(*address, id, *mac);
             }
         }
+        let senders = senders(ports, &ours, &prefixes);
         let ports = ports.iter().map(|spec| Station {
             spec: spec.clone(),
             steering: spec.spread.as_ref().and_then(Steering::new).map(Box::new),
@@ -100,6 +104,7 @@ impl Stations {
             ours,
             vips,
             prefixes,
+            senders,
             edition: 0,
         }
     }
@@ -173,6 +178,19 @@ impl Stations {
             || self.prefixes.iter().any(|prefix| prefix.holds(address))
     }
 
+    /// Whether another host may send from this address: not from one of the forwarder, of many or of
+    /// nobody.
+    #[inline]
+    pub(crate) fn may_send(&self, address: IpAddr) -> bool {
+        let [v4, v6] = &self.senders;
+        if address.is_ipv4() { v4 } else { v6 }.take(address)
+    }
+
+    /// Whether one of the ports has this MAC address.
+    pub(crate) fn is_own_mac(&self, mac: Mac) -> bool {
+        self.specs().any(|it| it.mac == mac)
+    }
+
     /// The way to an address on one of the links, by the longest prefix (direct server return reaches
     /// no further).
     pub(crate) fn link_to(&self, address: IpAddr) -> Option<Route> {
@@ -224,6 +242,43 @@ impl Station {
             .find(|(own, prefix)| same_subnet(*own, to, *prefix))
             .or_else(|| of_family().next())
             .map(|(own, _)| *own)
+    }
+}
+
+/// Nobody's addresses, and those of many (RFC 1122, section 3.2.1.3; RFC 4291, section 2).
+const NO_HOSTS: [(IpAddr, u8); 7] = [
+    (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8),
+    (IpAddr::V4(Ipv4Addr::LOCALHOST), 8),
+    (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 4),
+    (IpAddr::V4(Ipv4Addr::BROADCAST), 32),
+    (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 128),
+    (IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+    (IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
+];
+
+/// All but the forwarder, nobody, and everyone on a link.
+fn senders(ports: &[PortSpec], ours: &[IpAddr], vips: &[Prefix]) -> [Clients; 2] {
+    let own = ports.iter().flat_map(|port| &port.addresses);
+    let broadcasts = own.filter_map(|(address, length)| broadcast(*address, *length));
+    let single = ours.iter().copied().chain(broadcasts.map(IpAddr::from));
+    let single = single.map(|it| (it, bits(it)));
+    let others = single.chain(NO_HOSTS);
+    let all = others.filter_map(|(address, length)| Prefix::new(address, length));
+    let all: Vec<Prefix> = all.chain(vips.iter().copied()).collect();
+    [true, false].map(|is_ipv4| {
+        let of_family = all.iter().filter(|it| it.address().is_ipv4() == is_ipv4);
+        Clients::new(&ClientLists {
+            allow: Vec::new(),
+            deny: of_family.copied().collect(),
+        })
+    })
+}
+
+/// The address of every host of a subnet, where it has room for one (RFC 3021).
+fn broadcast(address: IpAddr, bits: u8) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(v4) if bits <= 30 => Some(Ipv4Addr::from_bits(v4.to_bits() | !mask4(bits))),
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     admission::{limited, prefix},
     frames::{OUTSIDE, ROUTER, arp, from_to, ndp, patched, tagged, written},
     fullnat,
+    hostile::with_options,
     kernel::{AMPLE, tap},
     nat::by_one_port,
     paths, proxied,
@@ -118,6 +119,11 @@ fn network_cases() -> Vec<Case> {
             Fate::Ipv4Checksum,
             "a flipped bit",
             patched(syn4(), 22, &[1]),
+        ),
+        case(
+            Fate::Ipv4Options,
+            "a source route",
+            with_options(&[131, 7, 4, 192, 0, 2, 7, 0]),
         ),
         case(
             Fate::Ipv6Malformed,

@@ -13,6 +13,7 @@ mod fates;
 mod forwarding;
 mod frames;
 mod fullnat;
+mod hostile;
 mod kernel;
 mod life;
 mod local;

@@ -192,7 +192,7 @@ impl<'a> Replay<'a> {
             current.lost += 1;
             return;
         }
-        current.sequence = batch.sequence + 1;
+        current.sequence = batch.sequence.saturating_add(1);
         let stamp = Stamp {
             kernel: current.kernel,
             ..batch.stamp
