@@ -20,6 +20,7 @@ mod allowance;
 mod answer;
 mod classify;
 mod counters;
+mod dissect;
 mod flow_table;
 mod forward;
 mod fragments;

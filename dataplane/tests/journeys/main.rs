@@ -9,6 +9,7 @@
 mod ack;
 mod admission;
 mod announce;
+mod explain;
 mod fates;
 mod forwarding;
 mod frames;
