@@ -15,6 +15,7 @@
 //! Every packet ends with one [`Verdict`], counted once, after the frames were sent.
 
 mod admit;
+pub(crate) mod captured;
 mod follow;
 mod fragments;
 mod leave;
@@ -150,16 +151,19 @@ impl Findings {
 }
 
 /// Takes a burst that came by `port` to its fates. Leaves the burst empty.
-pub(crate) fn forward<P: Port>(
+pub(crate) fn forward<P: Port, W: Probe>(
     burst: &mut Burst<P::Frame>,
     port: PortId,
     view: View<'_>,
     own: &mut Own<P::Frame>,
     lanes: &mut Lanes,
     ports: &mut [P],
-    probe: &mut impl Probe,
+    probe: &mut W,
 ) {
     own.findings.refreshes.clear();
+    if W::TAPS {
+        captured::came(burst, port, own);
+    }
     parse_all(burst, port, view, own, lanes);
     probe.ended(Stage::Parse);
     forward_lane(&lanes.v4, port, view, own, probe);
@@ -174,15 +178,18 @@ pub(crate) fn forward<P: Port>(
 }
 
 /// Decides about one family: known flows, then new ones.
-fn forward_lane<F, K: PathKey>(
+fn forward_lane<F, K: PathKey, W: Probe>(
     lane: &Lane<K>,
     port: PortId,
     view: View<'_>,
     own: &mut Own<F>,
-    probe: &mut impl Probe,
+    probe: &mut W,
 ) {
     let new = follow::known_flows(lane, view, own);
     probe.ended(Stage::Follow);
+    if W::TAPS {
+        captured::followed(lane, &new, own);
+    }
     place::new_flows(&new, port, view, own);
     probe.ended(Stage::Place);
 }

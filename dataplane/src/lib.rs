@@ -4,6 +4,7 @@
 //! DPDK (feature `dpdk`), others in memory and on pcap files. It touches no socket, file, lock or
 //! wall clock, and after start not the allocator.
 
+pub mod capture;
 pub mod clock;
 pub mod explain;
 pub mod fate;

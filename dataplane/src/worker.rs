@@ -5,6 +5,7 @@ mod housekeeping;
 
 use crate::{
     allowance::Allowance,
+    capture::{Rule, Tap},
     clock::{Clock, Millis},
     counters::Counters,
     flow_table::{FlowTable, Line4, Line6, Tick},
@@ -14,7 +15,7 @@ use crate::{
     limits,
     plane::{Desk, Seat},
     port::{Burst, Port},
-    probe::{Probe, Stage, Unwatched},
+    probe::{Probe, Stage, Tapped, Unwatched},
     rates::Rates,
     rcu::{Published, Reader},
     simd::cycles,
@@ -54,6 +55,8 @@ pub(crate) struct Own<F> {
     pub(crate) held: Held<F>,
     pub(crate) fragments: Fragments<F>,
     pub(crate) findings: Findings,
+    /// What a capture sees by, while one is under way.
+    pub(crate) tap: Option<Box<Tap>>,
     /// ICMP errors that it may send.
     pub(crate) errors: Allowance,
     /// Frames to send, for each port.
@@ -67,6 +70,14 @@ impl<F> Own<F> {
     pub(crate) fn count_held(&self) {
         let held = self.held.len() + self.fragments.waiting();
         self.counters.held.set(held as u64);
+    }
+
+    /// Tells a capture who decided about a packet of the burst.
+    #[inline]
+    pub(crate) fn decided_by(&mut self, index: u8, rule: Rule) {
+        if let Some(tap) = &mut self.tap {
+            tap.decided_by(index, rule);
+        }
     }
 }
 
@@ -107,6 +118,7 @@ impl<P: Port> Worker<P> {
             held: Held::new(),
             fragments: Fragments::new(),
             findings: Findings::new(),
+            tap: None,
             errors: Allowance::new(),
             outgoing: ports.iter().map(|_| Burst::new()).collect(),
             alone: Burst::new(),
@@ -127,7 +139,7 @@ impl<P: Port> Worker<P> {
     pub fn run(&mut self, clock: &Clock, idle: Idle) {
         let mut before = cycles();
         while !self.own.desk.stop.load(Ordering::Relaxed) {
-            let busy = self.step_by(|| clock.now(), &mut Unwatched);
+            let busy = self.step_at(|| clock.now());
             let now = cycles();
             let counters = &self.own.counters;
             let spent = if busy {
@@ -146,7 +158,26 @@ impl<P: Port> Worker<P> {
 
     /// One step at `now`: receive, forward, housekeeping, quiescent. Whether anything came.
     pub fn step(&mut self, now: Millis) -> bool {
-        self.step_by(|| now, &mut Unwatched)
+        self.step_at(|| now)
+    }
+
+    /// A step, seen by a capture if there is one.
+    #[inline]
+    fn step_at(&mut self, clock: impl Fn() -> Millis) -> bool {
+        if self.own.tap.is_some() {
+            return self.step_seen(clock);
+        }
+        self.step_by(clock, &mut Unwatched)
+    }
+
+    /// The same with a tap. Out of line, so that the step without one stays as it was.
+    #[inline(never)]
+    fn step_seen(&mut self, clock: impl Fn() -> Millis) -> bool {
+        if self.own.tap.as_ref().is_some_and(|tap| tap.is_open()) {
+            self.step_by(clock, &mut Tapped)
+        } else {
+            self.step_by(clock, &mut Unwatched)
+        }
     }
 
     /// The end of a step by itself.

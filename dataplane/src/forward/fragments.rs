@@ -2,7 +2,7 @@
 //! affinity decides (contract rule R8).
 
 use super::{
-    Verdict, View,
+    Verdict, View, captured,
     leave::{Left, send_alone},
 };
 use crate::{
@@ -69,12 +69,22 @@ pub(crate) fn hold<F: Frame>(
 /// Sends those whose first fragment has come, and drops those that waited too long.
 pub(crate) fn release<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, ports: &mut [P]) {
     let (counters, held, alone) = (&own.counters, &mut own.held, &mut own.alone);
+    let tap = &mut own.tap;
     own.fragments.release(view.now, |it, toward| {
-        let Some(toward) = toward else {
-            return counters.fate(Fate::FragmentUnknown, 1);
+        let mut seen = captured::waited(tap.as_deref_mut(), it.came_by, toward, &it.frame);
+        let met = |fate, seen: Option<captured::Seen<'_>>| {
+            counters.fate(fate, 1);
+            if let Some(seen) = seen {
+                seen.met(fate, view);
+            }
         };
-        match send_alone(it.frame, toward, it.came_by, view, alone, counters, ports) {
-            Left::Met(fate) => counters.fate(fate, 1),
+        let Some(toward) = toward else {
+            return met(Fate::FragmentUnknown, seen);
+        };
+        match send_alone(
+            it.frame, toward, it.came_by, view, alone, counters, ports, &mut seen,
+        ) {
+            Left::Met(fate) => met(fate, seen),
             Left::Unresolved(frame) => {
                 let waiting = held::Waiting {
                     frame,
@@ -84,7 +94,7 @@ pub(crate) fn release<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, ports: &
                     since: view.now,
                 };
                 if held.hold(waiting).is_err() {
-                    counters.fate(Fate::HoldFull, 1);
+                    met(Fate::HoldFull, seen);
                 }
             }
         }

@@ -1,7 +1,11 @@
 //! Frames leave: rewritten for their backend or its client, as answers, or not at all; then every packet's fate is
 //! counted, and the affinities of those that were sent are extended.
 
-use super::{Verdict, View, fragments};
+use super::{
+    Verdict, View,
+    captured::{self, Seen},
+    fragments,
+};
 use crate::{
     answer::{may_be_told, too_big},
     counters::Counters,
@@ -36,13 +40,13 @@ enum Sent {
 }
 
 /// Sends every frame of the burst that is to leave, after those that waited before, and counts all.
-pub(crate) fn send_all<P: Port>(
+pub(crate) fn send_all<P: Port, W: Probe>(
     burst: &mut Burst<P::Frame>,
     port: PortId,
     view: View<'_>,
     own: &mut Own<P::Frame>,
     ports: &mut [P],
-    probe: &mut impl Probe,
+    probe: &mut W,
 ) {
     if !own.held.is_empty() {
         release_held(view, own, ports);
@@ -54,6 +58,9 @@ pub(crate) fn send_all<P: Port>(
         match own.findings.verdicts[usize::from(index)] {
             Verdict::To(toward) => match prepare(&mut frame, toward, port, view) {
                 Sent::By(out) => {
+                    if W::TAPS {
+                        captured::leaves(index, out, Some(toward), &frame, own);
+                    }
                     bytes += frame.bytes().len() as u64;
                     own.outgoing[out.index()].push(frame);
                     leaving.push((index, out));
@@ -76,6 +83,9 @@ pub(crate) fn send_all<P: Port>(
                 }
             },
             Verdict::Answer => {
+                if W::TAPS {
+                    captured::leaves(index, port, None, &frame, own);
+                }
                 own.outgoing[port.index()].push(frame);
                 leaving.push((index, port));
             }
@@ -98,6 +108,9 @@ pub(crate) fn send_all<P: Port>(
     probe.ended(Stage::Transmit);
     own.counters.forwarded_bytes.add(bytes);
     count_fates(count, own);
+    if W::TAPS {
+        captured::settled(count, view, own);
+    }
     extend(view, own);
     probe.ended(Stage::Count);
 }
@@ -191,8 +204,10 @@ fn tell_too_big<P: Port>(
 ) {
     let mac = view.tables.stations.get(port).spec.mac;
     if may_be_told(frame.bytes()) && own.errors.take(view.now) && too_big(&mut frame, mac, mtu) {
+        let seen = captured::originated(own.tap.as_deref_mut(), port, &frame);
         own.alone.push(frame);
         ports[port.index()].transmit(&mut own.alone);
+        captured::has_left(seen.filter(|_| own.alone.is_empty()), view);
         let sent = 1 - own.alone.len() as u64;
         own.counters.originated.add(sent);
         own.counters.told_too_big.add(sent);
@@ -251,17 +266,22 @@ pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, por
         let hop = view.tables.hop(toward);
         hop.is_none_or(|it| view.tables.neighbours.get(it.neighbour).mac().is_some())
     };
-    let (counters, alone) = (&own.counters, &mut own.alone);
+    let (counters, alone, tap) = (&own.counters, &mut own.alone, &mut own.tap);
     own.held.release(
         |it| it.is_late(view.now) || resolved(it.toward),
         |it| {
+            let (toward, came_by) = (it.toward, it.came_by);
+            let mut seen = captured::waited(tap.as_deref_mut(), came_by, Some(toward), &it.frame);
             let left = send_alone(
-                it.frame, it.toward, it.came_by, view, alone, counters, ports,
+                it.frame, toward, came_by, view, alone, counters, ports, &mut seen,
             );
             let fate = match left {
                 Left::Met(fate) => fate,
                 Left::Unresolved(_) => Fate::NeighbourUnresolved,
             };
+            if let Some(seen) = seen {
+                seen.met(fate, view);
+            }
             if fate == Fate::Forwarded {
                 let extends = it.extends.iter();
                 extends.for_each(|cell| refresh(*cell, view, counters));
@@ -281,6 +301,7 @@ pub(crate) enum Left<F> {
 }
 
 /// Sends a single frame on. Where it is too big, nobody is told: its sender sends others.
+#[expect(clippy::too_many_arguments, reason = "what a burst has in its own")]
 pub(crate) fn send_alone<P: Port>(
     mut frame: P::Frame,
     toward: Toward,
@@ -289,6 +310,7 @@ pub(crate) fn send_alone<P: Port>(
     alone: &mut Burst<P::Frame>,
     counters: &Counters,
     ports: &mut [P],
+    seen: &mut Option<Seen<'_>>,
 ) -> Left<P::Frame> {
     let out = match prepare(&mut frame, toward, came_by, view) {
         Sent::By(out) => out,
@@ -296,13 +318,13 @@ pub(crate) fn send_alone<P: Port>(
         Sent::Not(fate) => return Left::Met(fate),
         Sent::TooBig(_) => return Left::Met(Fate::PacketTooBig),
     };
+    if let Some(seen) = seen {
+        seen.leaves(out, &frame);
+    }
     counters.forwarded_bytes.add(frame.bytes().len() as u64);
     alone.push(frame);
     Left::Met(match transmit(&mut ports[out.index()], alone) {
-        0 => match toward {
-            Toward::Backend(_) => Fate::Forwarded,
-            Toward::Client(_) => Fate::Returned,
-        },
+        0 => captured::fate_of(toward),
         _ => Fate::TransmitFull,
     })
 }

@@ -8,6 +8,7 @@ use super::{
     reply,
 };
 use crate::{
+    capture::Rule,
     classify::classify,
     counters::Counters,
     fate::Fate,
@@ -115,6 +116,7 @@ fn place<F, K: PathKey>(
     if let Some(place) = known {
         if let Some((flow, place)) = follow::follow(flows, place, packet, view) {
             follow::note_refresh(flows, place, flow, new.index, view, &mut own.findings);
+            own.decided_by(new.index, Rule::Flow);
             return Ok(flow.backend());
         }
         if drops_mid_stream(packet, flows.get(place), service, view.tables) {
@@ -138,6 +140,10 @@ fn place<F, K: PathKey>(
         forget::<F, K>(place, view, own);
     }
     remember(new, service, choice, view, own);
+    own.decided_by(
+        new.index,
+        choice.cell.map_or(Rule::Scheduler, Rule::Affinity),
+    );
     Ok(choice.backend)
 }
 
