@@ -8,6 +8,8 @@
 mod arguments;
 mod connection;
 mod error;
+mod packet;
+mod pcapng;
 mod rates;
 mod render;
 mod units;

@@ -1,5 +1,6 @@
 //! One verb: ask, print, exit.
 
+mod capture;
 mod drain;
 
 use std::{
@@ -30,6 +31,10 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode
                 "affinity flush without a filter ends them all: say --all if you mean it",
             ));
         }
+        // What is wrong with a filter is told without a daemon too.
+        Verb::Capture(options) => {
+            options.request()?;
+        }
         _ => {}
     }
     let session = Session::open(arguments, out);
@@ -50,6 +55,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode
         Verb::Explain(packet) => session.answer(&packet.request()),
         Verb::Flow(verb) => session.list(&verb.request()),
         Verb::Stats(options) => session.stats(*options),
+        Verb::Capture(options) => session.capture(options),
         Verb::Config(verb) => session.answer(&verb.request()?),
         Verb::Completions { shell } => completions(*shell, session.out),
     }
@@ -115,6 +121,8 @@ impl<'a> Session<'a> {
                 Entry::Affinity(affinity) => write_json(out, &affinity),
                 Entry::Flow(flow) => write_json(out, &flow),
                 Entry::Event(event) => write_json(out, &event),
+                Entry::Captured(frame) => write_json(out, &frame),
+                Entry::CaptureEnd(end) => write_json(out, &end),
             }
         })?;
         let end = if separator == "[" { "[]" } else { "]" };
@@ -190,6 +198,7 @@ impl<'a> Session<'a> {
             Payload::Flushed(it) => write_json(out, it),
             Payload::AffinitySwitch(it) => write_json(out, it),
             Payload::Watching(it) => write_json(out, it),
+            Payload::Capturing(it) => write_json(out, it),
             Payload::Explanation(it) => write_json(out, it),
             Payload::ConfigCheck(it) => write_json(out, it),
             Payload::ConfigDiff(it) => write_json(out, it),

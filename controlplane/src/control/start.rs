@@ -8,6 +8,7 @@ use crate::{
     journal::Loaded,
     master::{Master, NoPlace, Registry},
     metrics::Histogram,
+    operator::Place,
     ports::Ports,
     publish,
 };
@@ -114,6 +115,7 @@ impl Control {
             tally: Tally::default(),
             pulse: Pulse::default(),
             inquiry: Inquiry::new(workers),
+            capture: Place::default(),
             watchers: Watchers::default(),
             audit,
             recorder: None,

@@ -17,6 +17,7 @@
 
 mod ack;
 mod affinity;
+mod capture;
 mod edge;
 mod hostile;
 mod link;

@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
+/// The fates of packets that were not dropped.
+pub const KEPT_FATES: [&str; 4] = ["forwarded", "returned", "answered", "learned"];
+
 /// How the forwarder does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
