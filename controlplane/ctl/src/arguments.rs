@@ -74,6 +74,12 @@ pub(crate) enum Verb {
     /// The configuration: check, compare, apply or show it
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// What on this host keeps Tether from running well, and what mends it; exit 1 if a problem is found
+    Doctor {
+        /// What tetherd is started with; default: /etc/tether/tether.toml, where there is one
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Print a completion script, e.g. for /etc/bash_completion.d
     Completions {
         /// The shell that it is for

@@ -7,6 +7,7 @@
 
 mod arguments;
 mod connection;
+mod doctor;
 mod error;
 mod packet;
 mod pcapng;

@@ -1,6 +1,7 @@
 //! One verb: ask, print, exit.
 
 mod capture;
+mod doctor;
 mod drain;
 
 use std::{
@@ -31,6 +32,9 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode
                 "affinity flush without a filter ends them all: say --all if you mean it",
             ));
         }
+        Verb::Doctor { config } => {
+            return doctor::doctor(config.as_ref(), &arguments.socket, arguments.json, out);
+        }
         // What is wrong with a filter is told without a daemon too.
         Verb::Capture(options) => {
             options.request()?;
@@ -58,6 +62,10 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode
         Verb::Capture(options) => session.capture(options),
         Verb::Config(verb) => session.answer(&verb.request()?),
         Verb::Completions { shell } => completions(*shell, session.out),
+        Verb::Doctor { config } => {
+            let socket = &arguments.socket;
+            doctor::doctor(config.as_ref(), socket, arguments.json, session.out)
+        }
     }
 }
 

@@ -18,6 +18,7 @@
 mod ack;
 mod affinity;
 mod capture;
+mod doctor;
 mod edge;
 mod hostile;
 mod link;

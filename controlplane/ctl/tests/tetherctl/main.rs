@@ -5,6 +5,7 @@
 mod capture;
 mod config;
 mod daemon;
+mod doctor;
 mod drain;
 
 use std::collections::BTreeMap;
