@@ -68,6 +68,12 @@ pub(crate) enum Verb {
     Flow(FlowVerb),
     /// Counters per worker and port; rates with --interval
     Stats(StatsOptions),
+    /// A live screen: workers, drops, ports, services and backends
+    Top {
+        /// Seconds between two looks
+        #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = traffic::seconds)]
+        interval: Duration,
+    },
     /// What comes and leaves, with its fate and who decided; a line for each frame, or a pcapng file
     #[command(after_help = CAPTURE_HELP)]
     Capture(Capture),

@@ -13,6 +13,7 @@ mod packet;
 mod pcapng;
 mod rates;
 mod render;
+mod top;
 mod units;
 mod verbs;
 

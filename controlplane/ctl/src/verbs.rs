@@ -3,6 +3,7 @@
 mod capture;
 mod doctor;
 mod drain;
+mod top;
 
 use std::{
     io::{IsTerminal as _, Write},
@@ -35,6 +36,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode
         Verb::Doctor { config } => {
             return doctor::doctor(config.as_ref(), &arguments.socket, arguments.json, out);
         }
+        Verb::Top { .. } => top::check_terminal(arguments.json)?,
         // What is wrong with a filter is told without a daemon too.
         Verb::Capture(options) => {
             options.request()?;
@@ -59,6 +61,7 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode
         Verb::Explain(packet) => session.answer(&packet.request()),
         Verb::Flow(verb) => session.list(&verb.request()),
         Verb::Stats(options) => session.stats(*options),
+        Verb::Top { interval } => session.top(*interval),
         Verb::Capture(options) => session.capture(options),
         Verb::Config(verb) => session.answer(&verb.request()?),
         Verb::Completions { shell } => completions(*shell, session.out),

@@ -7,6 +7,7 @@ mod config;
 mod daemon;
 mod doctor;
 mod drain;
+mod top;
 
 use std::collections::BTreeMap;
 
