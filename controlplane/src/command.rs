@@ -5,7 +5,10 @@ use crate::{
     journal::NotRecorded,
     signal::{Identity, Outcome, Signal},
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
 use tether_api::{
     operator::{self, ConfigChange},
     v1,
@@ -69,6 +72,17 @@ pub enum Command {
         request: operator::Request,
         /// Where the lines of the answer go.
         lines: mpsc::Sender<operator::Response>,
+    },
+    /// Tell an operator of frames as they come and leave.
+    Capture {
+        /// The peer's user id.
+        uid: u32,
+        /// Which.
+        request: operator::CaptureRequest,
+        /// Where the lines go.
+        lines: mpsc::Sender<operator::Response>,
+        /// Set when the operator has had enough.
+        stop: Arc<AtomicBool>,
     },
     /// A probe's result has changed what a backend is.
     Health {

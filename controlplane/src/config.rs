@@ -25,6 +25,7 @@ mod words;
 mod write;
 
 pub use problem::Problems;
+pub(crate) use value::closest;
 pub use words::{Forward, Idle, OnBackendDown, OnConflict, Protocol, Refresh, Scheduler};
 
 /// A checked configuration.

@@ -88,6 +88,8 @@ pub struct Control {
     pub(crate) pulse: Pulse,
     pub(crate) links: Links,
     pub(crate) inquiry: Inquiry,
+    /// Whether somebody captures.
+    pub(crate) capture: operator::Place,
     pub(crate) watchers: Watchers,
     pub(crate) audit: Option<Audit>,
     /// Writes down what happens; `None`: affinities live in memory and end with the daemon.
@@ -227,6 +229,15 @@ impl Control {
                 lines,
             } => {
                 let answer = operator::answer(self, uid, request, lines, now);
+                self.answers.push(answer);
+            }
+            Command::Capture {
+                uid,
+                request,
+                lines,
+                stop,
+            } => {
+                let answer = operator::capture(self, uid, &request, lines, stop, now);
                 self.answers.push(answer);
             }
             Command::Health {
@@ -370,6 +381,7 @@ fn count(command: &Command) -> usize {
         | Command::List { .. }
         | Command::Watch { .. }
         | Command::Operator { .. }
+        | Command::Capture { .. }
         | Command::Health { .. }
         | Command::Compare { .. }
         | Command::Reload { .. }

@@ -3,11 +3,13 @@
 //! Short answers are made at once and go out when the turn is published; those that walk through
 //! all affinities or ask the workers go on over later turns.
 
+mod capture;
 mod explain;
 mod flows;
 pub(crate) mod forwarder;
 pub(crate) mod rows;
 
+pub(crate) use capture::{Capturing, Place, capture};
 pub(crate) use explain::Explaining;
 pub(crate) use flows::Flows;
 
@@ -81,7 +83,9 @@ fn begin(
         }
         Request::Explain(packet) => return explain::begin(control, &packet, lines, now),
         // The edge makes it a command of its own.
-        Request::AffinityWatch(_) => return Err(("a watch is no question".to_owned(), None)),
+        Request::AffinityWatch(_) | Request::Capture(_) => {
+            return Err(("a watch is no question".to_owned(), None));
+        }
         Request::FlowList(filter) => return flows::begin(control, &filter, lines, now),
         Request::Status => Payload::Status(forwarder::status(control, now)),
         Request::Stats => Payload::Stats(forwarder::stats(control, now)),

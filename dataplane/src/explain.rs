@@ -1,4 +1,11 @@
-//! Which backend a new flow would get, and why: the stages' own decisions, without a packet.
+//! Which backend a new flow would get, and why: the stages' own decisions, without a packet;
+//! and the frame that would leave.
+
+mod leaving;
+mod made_up;
+
+pub(crate) use leaving::leaving;
+pub use leaving::{Leaving, Outer};
 
 use crate::{
     clock::Millis,

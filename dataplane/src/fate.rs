@@ -29,6 +29,15 @@ macro_rules! fates {
             pub const fn text(self) -> &'static str {
                 match self { $(Fate::$variant => $text,)+ }
             }
+
+            /// Whether the packet was dropped.
+            #[must_use]
+            pub const fn is_drop(self) -> bool {
+                !matches!(
+                    self,
+                    Self::Forwarded | Self::Returned | Self::Answered | Self::Learned | Self::ToKernel | Self::FromKernel
+                )
+            }
         }
     };
 }

@@ -17,6 +17,7 @@
 //! Every packet ends with one [`Verdict`], counted once, after the frames were sent.
 
 mod admit;
+pub(crate) mod captured;
 mod follow;
 mod fragments;
 mod fullnat;
@@ -204,16 +205,19 @@ impl Findings {
 }
 
 /// Takes a burst that came by `port` to its fates. Leaves the burst empty. Behind the ports stand their taps.
-pub(crate) fn forward<P: Port>(
+pub(crate) fn forward<P: Port, W: Probe>(
     burst: &mut Burst<P::Frame>,
     port: PortId,
     view: View<'_>,
     own: &mut Own<P::Frame>,
     lanes: &mut Lanes,
     ports: &mut [P],
-    probe: &mut impl Probe,
+    probe: &mut W,
 ) {
     own.findings.refreshes.clear();
+    if W::TAPS {
+        captured::came(burst, port, own);
+    }
     parse_all(burst, port, view, own, lanes);
     let has_locals = !view.tables.pools.is_empty();
     if has_locals {
@@ -241,18 +245,21 @@ pub(crate) fn forward<P: Port>(
 }
 
 /// Decides about one family: known flows, then new ones.
-fn forward_family<F, K: PathKey>(
+fn forward_family<F, K: PathKey, W: Probe>(
     lanes: &mut FamilyLanes<K>,
     port: PortId,
     view: View<'_>,
     own: &mut Own<F>,
-    probe: &mut impl Probe,
+    probe: &mut W,
 ) {
     if lanes.all.is_empty() {
         return;
     }
     follow::known_flows(lanes, view, own);
     probe.ended(Stage::Follow);
+    if W::TAPS {
+        captured::followed(&lanes.all, &lanes.new, own);
+    }
     place::new_flows(&lanes.new, port, view, own);
     probe.ended(Stage::Place);
 }

@@ -1,8 +1,10 @@
-//! Questions that a worker answers between two bursts, out of what it alone owns: its flows.
+//! Questions that a worker answers between two bursts, out of what it alone owns: its flows, and the tap
+//! of a capture.
 //!
 //! The asker brings the memory for the answer, so that the worker allocates nothing.
 
 use crate::{
+    capture::Tap,
     flow_table::{FlowTable, Line, Line4, Line6, Tick},
     key::{FlowKey, Key4, Key6, Ports, Protocol},
     tables::{affinity::CellId, id::BackendId, prefix::Prefix},
@@ -63,6 +65,8 @@ pub enum Question {
         /// An empty vector with the capacity that the answer may use.
         room: Vec<FlowView>,
     },
+    /// To capture by this tap from now on, or not at all.
+    Tap(Option<Box<Tap>>),
 }
 
 /// What a worker answers.
@@ -77,6 +81,8 @@ pub enum Answer {
         /// Where to go on; `None` at the end.
         next: Option<usize>,
     },
+    /// To [`Question::Tap`]: the one before, so that its memory is not the worker's to give back.
+    Tap(Option<Box<Tap>>),
 }
 
 impl FlowFilter {
@@ -98,9 +104,11 @@ pub(crate) fn answer(
     question: Question,
     v4: &FlowTable<Line4>,
     v6: &FlowTable<Line6>,
+    tap: &mut Option<Box<Tap>>,
     now: Tick,
 ) -> Answer {
     match question {
+        Question::Tap(new) => Answer::Tap(std::mem::replace(tap, new)),
         Question::Flow {
             protocol,
             source,

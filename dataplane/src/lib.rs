@@ -4,6 +4,7 @@
 //! DPDK (feature `dpdk`), others in memory and on pcap files. It touches no socket, file, lock or
 //! wall clock, and after start not the allocator.
 
+pub mod capture;
 pub mod clock;
 pub mod explain;
 pub mod fate;
@@ -20,6 +21,7 @@ mod allowance;
 mod answer;
 mod classify;
 mod counters;
+mod dissect;
 mod exchange;
 mod flow_table;
 mod forward;

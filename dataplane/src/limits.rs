@@ -45,6 +45,12 @@ pub const HANDED_OVER: usize = 512;
 /// Sources whose new flows one worker counts at a time.
 pub const RATED_SOURCES: usize = 1 << 16;
 
+/// Captured frames that wait for the control thread, of one worker; more are counted as missed.
+pub const CAPTURED_FRAMES: usize = 2048;
+/// How many bytes of a captured frame may be kept: at least its headers, at most what a frame of the
+/// usual buffers has with a tunnel's header before it.
+pub const CAPTURED_BYTES: std::ops::RangeInclusive<usize> = 64..=2048 + 128;
+
 /// Cells of affinities that have ended or were replaced and that a worker may still look at: so many
 /// changes a full table takes before every worker has passed them.
 pub const LEAVING_AFFINITIES: usize = if cfg!(miri) { 64 } else { 1 << 16 };

@@ -232,6 +232,16 @@ impl Writer {
         let flows = |backend| self.backend_flows(backend);
         crate::explain::explain(&self.tables, &self.affinities, packet, now, flows)
     }
+
+    /// The frame that would leave for this packet to a backend; `None` where the backend is no more.
+    #[must_use]
+    pub fn leaving(
+        &self,
+        packet: &crate::explain::Packet,
+        backend: BackendId,
+    ) -> Option<crate::explain::Leaving> {
+        crate::explain::leaving(&self.tables, packet, backend)
+    }
 }
 
 #[cfg(all(test, not(tether_loom)))]

@@ -1,4 +1,5 @@
-//! Where the cycles of a step go: a mark after each stage, which nobody pays for who does not ask.
+//! Who looks on while a step is made, which nobody pays for who does not ask: where its cycles go, by a
+//! mark after each stage, and what becomes of its frames.
 
 use crate::simd::cycles;
 
@@ -61,6 +62,9 @@ impl Stage {
 
 /// Is told when a stage has ended.
 pub(crate) trait Probe {
+    /// Whether the worker's tap sees the frames.
+    const TAPS: bool = false;
+
     /// What was done since the last mark was this.
     fn ended(&mut self, stage: Stage);
 }
@@ -70,6 +74,17 @@ pub(crate) trait Probe {
 pub(crate) struct Unwatched;
 
 impl Probe for Unwatched {
+    #[inline]
+    fn ended(&mut self, _stage: Stage) {}
+}
+
+/// A capture is under way.
+#[derive(Debug)]
+pub(crate) struct Tapped;
+
+impl Probe for Tapped {
+    const TAPS: bool = true;
+
     #[inline]
     fn ended(&mut self, _stage: Stage) {}
 }

@@ -5,6 +5,7 @@ mod housekeeping;
 
 use crate::{
     allowance::Allowance,
+    capture::{Rule, Tap},
     clock::{Clock, Millis},
     counters::Counters,
     exchange::{Exchange, Times},
@@ -15,7 +16,7 @@ use crate::{
     limits,
     plane::{Desk, Seat},
     port::{Burst, Port},
-    probe::{Probe, Stage, Unwatched},
+    probe::{Probe, Stage, Tapped, Unwatched},
     rates::Rates,
     rcu::{Published, Reader},
     sessions::Sessions,
@@ -63,6 +64,8 @@ pub(crate) struct Own<F> {
     pub(crate) held: Held<F>,
     pub(crate) fragments: Fragments<F>,
     pub(crate) findings: Findings,
+    /// What a capture sees by, while one is under way.
+    pub(crate) tap: Option<Box<Tap>>,
     /// ICMP errors that it may send.
     pub(crate) errors: Allowance,
     /// Of which ports the kernel has a part.
@@ -91,6 +94,14 @@ impl<F> Own<F> {
     pub(crate) fn count_held(&self) {
         let held = self.held.len() + self.fragments.waiting();
         self.counters.held.set(held as u64);
+    }
+
+    /// Tells a capture who decided about a packet of the burst.
+    #[inline]
+    pub(crate) fn decided_by(&mut self, index: u8, rule: Rule) {
+        if let Some(tap) = &mut self.tap {
+            tap.decided_by(index, rule);
+        }
     }
 }
 
@@ -134,6 +145,7 @@ impl<P: Port> Worker<P> {
             held: Held::new(),
             fragments: Fragments::new(),
             findings: Findings::new(),
+            tap: None,
             errors: Allowance::new(limits::ERRORS_PER_SECOND, limits::ERRORS_AT_ONCE),
             taps: Taps::new(),
             outgoing: ports.iter().map(|_| Burst::new()).collect(),
@@ -176,7 +188,7 @@ impl<P: Port> Worker<P> {
     pub fn run(&mut self, clock: &Clock, idle: Idle) {
         let mut before = cycles();
         while !self.own.desk.stop.load(Ordering::Relaxed) {
-            let busy = self.step_by(|| clock.now(), &mut Unwatched);
+            let busy = self.step_at(|| clock.now());
             let now = cycles();
             let counters = &self.own.counters;
             let spent = if busy {
@@ -195,7 +207,26 @@ impl<P: Port> Worker<P> {
 
     /// One step at `now`: receive, forward, housekeeping, quiescent. Whether anything came.
     pub fn step(&mut self, now: Millis) -> bool {
-        self.step_by(|| now, &mut Unwatched)
+        self.step_at(|| now)
+    }
+
+    /// A step, seen by a capture if there is one.
+    #[inline]
+    fn step_at(&mut self, clock: impl Fn() -> Millis) -> bool {
+        if self.own.tap.is_some() {
+            return self.step_seen(clock);
+        }
+        self.step_by(clock, &mut Unwatched)
+    }
+
+    /// The same with a tap. Out of line, so that the step without one stays as it was.
+    #[inline(never)]
+    fn step_seen(&mut self, clock: impl Fn() -> Millis) -> bool {
+        if self.own.tap.as_ref().is_some_and(|tap| tap.is_open()) {
+            self.step_by(clock, &mut Tapped)
+        } else {
+            self.step_by(clock, &mut Unwatched)
+        }
     }
 
     /// The end of a step by itself.

@@ -14,6 +14,7 @@ use allocation_counter::AllocationInfo;
 use frames::{from_to, patched};
 use tether_dataplane::{
     TapSpec,
+    capture::{self, Filter, Term, Test},
     plane::{FlowFilter, Question},
     port::memory::MemoryPort,
     tables::{
@@ -39,6 +40,14 @@ const HALF_HOUR: u32 = 1_800_000;
 /// Where the source port stands in a frame of each family.
 const PORT4: usize = 34;
 const PORT6: usize = 54;
+
+const DROPPED: Term = term(false, Test::Dropped);
+const TCP: Term = term(false, Test::Tcp);
+const NOT_80: Term = term(true, Test::Port(80));
+
+const fn term(negated: bool, test: Test) -> Term {
+    Term { negated, test }
+}
 
 /// A frame and where its source port is.
 type Template = (Vec<u8>, usize);
@@ -310,4 +319,46 @@ fn ten_thousand_bursts_of(
     let missing: Vec<_> = all.iter().filter(|name| counts[*name] == 0).collect();
     assert!(missing.is_empty(), "{missing:?} did not happen");
     world
+}
+
+/// The memory of a capture is the control plane's: records are handed over and come back full and empty,
+/// taps come and go.
+#[test]
+fn nor_does_a_capture() {
+    let mut world = World::settled(admitted(usual()), USUAL);
+    start_all(&mut world);
+    let (openings, following) = (openings(), following());
+    let mut collector = None;
+    let (mut captured, mut missed) = (0_u64, 0);
+    for burst in 0..BURSTS {
+        if burst.is_multiple_of(100) {
+            let terms =
+                [vec![], vec![DROPPED], vec![TCP, NOT_80]][(burst / 100 % 3) as usize].clone();
+            let (tap, end) = capture::tap(Filter::new(terms), 128);
+            world.writer.ask(0, Question::Tap(Some(tap))).unwrap();
+            collector = Some(end);
+        }
+        for (at, (frame, place)) in (0_u64..).zip(&openings) {
+            let port = u16::try_from((burst * 7 + at) % 50_000).unwrap() + 1;
+            world.put(
+                0,
+                OUTSIDE_PORT,
+                &patched(frame.clone(), *place, &port.to_be_bytes()),
+            );
+        }
+        for frame in &following {
+            world.put(0, OUTSIDE_PORT, frame);
+        }
+        world.pass(11);
+        let counted = step(&mut world);
+        let (taken, balance) = (counted.count_total, counted.count_current);
+        assert_eq!((taken, balance), (0, 0), "burst {burst}: {counted:?}");
+        let end = collector.as_ref().unwrap();
+        if burst % 100 == 99 {
+            missed += end.missed();
+        }
+        // In the first half nobody takes them.
+        while burst % 100 >= 50 && end.take(|record| captured += record.bytes.len() as u64) {}
+    }
+    assert!(captured > 1_000_000 && missed > 1000, "{captured} {missed}");
 }

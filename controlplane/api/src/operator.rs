@@ -9,11 +9,17 @@
 //! `affinity_watch` is answered by `{"ok": {"watching": ..}}` and then by a line `{"entry": {"event":
 //! ..}}` for each event, until the operator hangs up or closes his half of the connection.
 //!
+//! `capture` is answered by `{"ok": {"capturing": ..}}` once every worker is seen, a line `{"entry":
+//! {"captured": ..}}` for each frame, and, when the operator closes his half of the connection, sends
+//! another line or has what he counted, by `{"entry": {"capture_end": ..}}` and the end line.
+//!
 //! Compatibility: fields and verbs may be added. Readers skip fields that they do not know, and
 //! take the default for optional ones that are missing; a verb that the daemon does not know is an
 //! error line. The payloads are what `tetherctl --json` prints, so their names are a promise.
 //! Durations are milliseconds; addresses are text; `null` stands for "there is none".
 
+mod bytes;
+mod capture;
 mod config;
 mod event;
 mod request;
@@ -21,6 +27,11 @@ mod response;
 mod rows;
 mod traffic;
 
+pub use bytes::HexBytes;
+pub use capture::{
+    BadFilter, CaptureDirection, CaptureEnd, CaptureFilter, CaptureRequest, CaptureTerm,
+    CaptureTest, CapturedFrame, Capturing, DecidedBy, SNAP_LENGTH,
+};
 pub use config::{
     ChangeKind, ConfigApplied, ConfigChange, ConfigCheck, ConfigDiff, ConfigFile, ConfigText,
     FieldChange,
@@ -30,11 +41,12 @@ pub use request::{AffinityFilter, AffinityKey, ExplainPacket, FlowFilter, Reques
 pub use response::{End, Entry, Failure, Payload, Response};
 pub use rows::{
     AdminState, Affinity, AffinityCount, AffinityState, AffinitySwitch, Backend, BackendState,
-    Explanation, Flow, Flushed, PlacedBy, Protocol, Service, SignalOutcome,
+    ExplainedFrame, Explanation, Flow, Flushed, OuterHeaders, PlacedBy, Protocol, Service,
+    SignalOutcome,
 };
 pub use traffic::{
-    Journal, Neighbour, NeighbourState, Port, PortCounters, PortStats, Stats, Status, TableFill,
-    Worker, WorkerStats,
+    Journal, KEPT_FATES, Neighbour, NeighbourState, Port, PortCounters, PortStats, Stats, Status,
+    TableFill, Worker, WorkerStats,
 };
 
 /// Where the daemon listens and `tetherctl` looks, unless told otherwise.

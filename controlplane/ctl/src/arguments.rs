@@ -21,7 +21,7 @@ use tether_api::{
 };
 
 pub(crate) use config::ConfigVerb;
-pub(crate) use traffic::{Explain, FlowVerb, StatsOptions};
+pub(crate) use traffic::{Capture, Explain, FlowVerb, StatsOptions};
 
 /// Look at and steer a running tetherd.
 #[derive(Debug, Parser)]
@@ -36,6 +36,15 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
+
+const CAPTURE_HELP: &str = "A filter is made of terms that must all hold:
+  tcp  udp  icmp  arp  in  out  dropped
+  host ADDRESS  src ADDRESS  dst ADDRESS  net ADDRESS/LENGTH  port NUMBER
+  service NAME  backend NAME  fate NAME
+Each may follow \"not\", and \"and\" may stand between two. What holds for a packet as it came holds
+for the frame in which it leaves.
+  tetherctl capture tcp port 80 dropped
+  tetherctl capture --write shop.pcapng --count 1000 service shop and not host 10.9.0.1";
 
 const EXITS: &str = "Exit: 0 done, 1 refused or failed, 2 usage, 3 daemon not reachable.";
 
@@ -59,9 +68,24 @@ pub(crate) enum Verb {
     Flow(FlowVerb),
     /// Counters per worker and port; rates with --interval
     Stats(StatsOptions),
+    /// A live screen: workers, drops, ports, services and backends
+    Top {
+        /// Seconds between two looks
+        #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = traffic::seconds)]
+        interval: Duration,
+    },
+    /// What comes and leaves, with its fate and who decided; a line for each frame, or a pcapng file
+    #[command(after_help = CAPTURE_HELP)]
+    Capture(Capture),
     /// The configuration: check, compare, apply or show it
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// What on this host keeps Tether from running well, and what mends it; exit 1 if a problem is found
+    Doctor {
+        /// What tetherd is started with; default: /etc/tether/tether.toml, where there is one
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Print a completion script, e.g. for /etc/bash_completion.d
     Completions {
         /// The shell that it is for

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use tether_api::operator::{Entry, Event, Payload, Request, Response};
+use tether_api::operator::{
+    CaptureEnd, CaptureRequest, CapturedFrame, Capturing, Entry, Event, Payload, Request, Response,
+};
 
 use crate::error::Error;
 
@@ -81,6 +83,46 @@ impl Connection {
                 Response::Ok(_) | Response::Entry(_) | Response::End(_) => {
                     return Err(Error::Protocol(
                         "something else where events were due".into(),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// The connection itself, to close half of.
+    pub(crate) fn stream(&self) -> Result<UnixStream, Error> {
+        self.lines.get_ref().try_clone().map_err(Error::Lost)
+    }
+
+    /// Asks for a capture, and returns when it has begun.
+    pub(crate) fn begin_capture(&mut self, request: &CaptureRequest) -> Result<Capturing, Error> {
+        let Payload::Capturing(begun) = self.ask(&Request::Capture(request.clone()))? else {
+            return Err(Error::Protocol("an answer where frames were due".into()));
+        };
+        let stream = self.lines.get_ref();
+        stream.set_read_timeout(None).map_err(Error::Lost)?;
+        Ok(begun)
+    }
+
+    /// Hands over frames as they come, and says of each whether no other has come yet. Goes on until the
+    /// daemon has told all.
+    pub(crate) fn capture(
+        &mut self,
+        mut take: impl FnMut(CapturedFrame, bool) -> Result<(), Error>,
+    ) -> Result<CaptureEnd, Error> {
+        let mut ended = CaptureEnd::default();
+        loop {
+            match self.receive()? {
+                Response::Entry(Entry::Captured(frame)) => {
+                    let is_last_for_now = !self.lines.buffer().contains(&b'\n');
+                    take(frame, is_last_for_now)?;
+                }
+                Response::Entry(Entry::CaptureEnd(end)) => ended = end,
+                Response::End(_) => return Ok(ended),
+                Response::Error(failure) => return Err(Error::Refused(failure)),
+                Response::Ok(_) | Response::Entry(_) => {
+                    return Err(Error::Protocol(
+                        "something else where frames were due".into(),
                     ));
                 }
             }

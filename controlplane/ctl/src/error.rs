@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf, process::ExitCode};
 
-use tether_api::operator::Failure;
+use tether_api::operator::{BadFilter, Failure};
 
 /// Refused or failed.
 pub(crate) const EXIT_REFUSED: u8 = 1;
@@ -26,6 +26,10 @@ pub(crate) enum Error {
     Refused(Failure),
     /// The daemon speaks another version of the protocol.
     Protocol(String),
+    /// A file cannot be written.
+    Written(String, io::Error),
+    /// A filter is wrong.
+    Filter(BadFilter),
     /// The arguments contradict each other.
     Usage(&'static str),
     /// Standard output went away.
@@ -35,15 +39,20 @@ pub(crate) enum Error {
 impl Error {
     /// Whether the reader of our output has simply had enough, as `head` does.
     pub(crate) fn is_closed_pipe(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        matches!(self, Self::Output(error) | Self::Written(_, error)
+            if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
     /// The exit code.
     pub(crate) fn exit(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Connect(..) | Self::ConnectToCheck(..) | Self::Lost(_) => EXIT_UNREACHABLE,
-            Self::Usage(_) => EXIT_USAGE,
-            Self::Refused(_) | Self::Protocol(_) | Self::File(..) | Self::Output(_) => EXIT_REFUSED,
+            Self::Usage(_) | Self::Filter(_) => EXIT_USAGE,
+            Self::Refused(_)
+            | Self::Protocol(_)
+            | Self::File(..)
+            | Self::Written(..)
+            | Self::Output(_) => EXIT_REFUSED,
         })
     }
 }
@@ -80,6 +89,8 @@ impl fmt::Display for Error {
                 "tetherd answered what this tetherctl does not understand: {what}\n  \
                  use the tetherctl of the daemon's version"
             ),
+            Self::Written(name, error) => write!(f, "{name} cannot be written: {error}"),
+            Self::Filter(bad) => write!(f, "{bad}"),
             Self::Usage(advice) => f.write_str(advice),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
         }

@@ -7,9 +7,13 @@
 
 mod arguments;
 mod connection;
+mod doctor;
 mod error;
+mod packet;
+mod pcapng;
 mod rates;
 mod render;
+mod top;
 mod units;
 mod verbs;
 

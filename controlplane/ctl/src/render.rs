@@ -3,6 +3,7 @@
 mod affinities;
 mod config;
 mod events;
+mod explanation;
 mod forwarder;
 mod rates;
 mod services;
@@ -37,8 +38,8 @@ pub(crate) fn payload(payload: &Payload, style: Style) -> String {
             format!("{} affinities ended\n", crate::units::count(flushed.ended))
         }
         Payload::AffinitySwitch(switch) => affinities::switch(switch, style),
-        Payload::Watching(_) => String::new(),
-        Payload::Explanation(explanation) => services::explanation(explanation),
+        Payload::Watching(_) | Payload::Capturing(_) => String::new(),
+        Payload::Explanation(explanation) => explanation::explanation(explanation),
         Payload::ConfigCheck(check) => config::check(check),
         Payload::ConfigDiff(diff) => config::diff(diff),
         Payload::ConfigApplied(applied) => config::applied(applied),
@@ -52,14 +53,14 @@ pub(crate) fn entries(entries: &[Entry], style: Style) -> String {
         .iter()
         .filter_map(|entry| match entry {
             Entry::Affinity(affinity) => Some(affinity),
-            Entry::Flow(_) | Entry::Event(_) => None,
+            _ => None,
         })
         .collect();
     let flows: Vec<_> = entries
         .iter()
         .filter_map(|entry| match entry {
             Entry::Flow(flow) => Some(flow),
-            Entry::Affinity(_) | Entry::Event(_) => None,
+            _ => None,
         })
         .collect();
     match (affinities.is_empty(), flows.is_empty()) {

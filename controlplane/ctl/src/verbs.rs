@@ -1,6 +1,9 @@
 //! One verb: ask, print, exit.
 
+mod capture;
+mod doctor;
 mod drain;
+mod top;
 
 use std::{
     io::{IsTerminal as _, Write},
@@ -30,6 +33,14 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode
                 "affinity flush without a filter ends them all: say --all if you mean it",
             ));
         }
+        Verb::Doctor { config } => {
+            return doctor::doctor(config.as_ref(), &arguments.socket, arguments.json, out);
+        }
+        Verb::Top { .. } => top::check_terminal(arguments.json)?,
+        // What is wrong with a filter is told without a daemon too.
+        Verb::Capture(options) => {
+            options.request()?;
+        }
         _ => {}
     }
     let session = Session::open(arguments, out);
@@ -50,8 +61,14 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<ExitCode
         Verb::Explain(packet) => session.answer(&packet.request()),
         Verb::Flow(verb) => session.list(&verb.request()),
         Verb::Stats(options) => session.stats(*options),
+        Verb::Top { interval } => session.top(*interval),
+        Verb::Capture(options) => session.capture(options),
         Verb::Config(verb) => session.answer(&verb.request()?),
         Verb::Completions { shell } => completions(*shell, session.out),
+        Verb::Doctor { config } => {
+            let socket = &arguments.socket;
+            doctor::doctor(config.as_ref(), socket, arguments.json, session.out)
+        }
     }
 }
 
@@ -115,6 +132,8 @@ impl<'a> Session<'a> {
                 Entry::Affinity(affinity) => write_json(out, &affinity),
                 Entry::Flow(flow) => write_json(out, &flow),
                 Entry::Event(event) => write_json(out, &event),
+                Entry::Captured(frame) => write_json(out, &frame),
+                Entry::CaptureEnd(end) => write_json(out, &end),
             }
         })?;
         let end = if separator == "[" { "[]" } else { "]" };
@@ -190,6 +209,7 @@ impl<'a> Session<'a> {
             Payload::Flushed(it) => write_json(out, it),
             Payload::AffinitySwitch(it) => write_json(out, it),
             Payload::Watching(it) => write_json(out, it),
+            Payload::Capturing(it) => write_json(out, it),
             Payload::Explanation(it) => write_json(out, it),
             Payload::ConfigCheck(it) => write_json(out, it),
             Payload::ConfigDiff(it) => write_json(out, it),

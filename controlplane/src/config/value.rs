@@ -56,7 +56,7 @@ impl Misfit {
 }
 
 /// The candidate that `given` may be a slip of.
-pub(super) fn closest<'a>(
+pub(crate) fn closest<'a>(
     given: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -3,7 +3,7 @@
 use super::{Control, Scan, scan::Budget};
 use crate::{
     journal::NotRecorded,
-    operator::{Explaining, Flows},
+    operator::{Capturing, Explaining, Flows},
 };
 use tether_api::operator::{Failure, Payload, Response};
 use tether_dataplane::clock::Millis;
@@ -22,6 +22,8 @@ pub(crate) enum Answer {
     Flows(Flows),
     /// Where a packet would go.
     Explaining(Explaining),
+    /// Frames as they come and leave.
+    Capturing(Box<Capturing>),
 }
 
 impl Answer {
@@ -69,6 +71,7 @@ impl Answer {
             Self::Scan(scan) => scan.advance(control, budget, now),
             Self::Flows(flows) => flows.advance(control, now),
             Self::Explaining(explaining) => Some(explaining.advance(control, now)),
+            Self::Capturing(capturing) => capturing.advance(control, now),
         }
     }
 }

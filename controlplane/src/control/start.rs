@@ -8,6 +8,7 @@ use crate::{
     journal::Loaded,
     master::{Master, NoPlace, Registry},
     metrics::Histogram,
+    operator::Place,
     ports::Ports,
     publish,
 };
@@ -111,6 +112,7 @@ impl Control {
             pulse: Pulse::default(),
             links: Links::default(),
             inquiry: Inquiry::new(workers),
+            capture: Place::default(),
             watchers: Watchers::default(),
             audit,
             recorder: None,

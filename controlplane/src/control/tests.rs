@@ -3,6 +3,7 @@
 
 mod audit;
 mod backends;
+mod capture;
 mod explain;
 mod listing;
 mod metrics;

@@ -1,6 +1,8 @@
 //! Where a packet would go, and why: a live flow decides, if a worker knows one; else what a new
 //! flow would get.
 
+mod frame;
+
 use super::{Lines, Refused, backend_named, flows::PATIENCE_MS, rows};
 use crate::control::{Answer, Control, Inquiry, Ticket};
 use std::net::SocketAddr;
@@ -110,7 +112,7 @@ impl Explaining {
                     self.flow = self.flow.or(flow);
                     false
                 }
-                Some(Found::Flows { .. }) => false,
+                Some(Found::Flows { .. } | Found::Tap(_)) => false,
                 None => true,
             });
         if !self.asked.is_empty() && now.since(self.since) < PATIENCE_MS {
@@ -130,6 +132,9 @@ impl Explaining {
             Some(flow) => by_flow(control, &decided, &flow, now),
             None => by_tables(control, &decided, self.packet.without, now),
         };
+        let backend = live.map(|flow| flow.backend).or(decided.backend);
+        let leaving = backend.and_then(|it| control.writer.leaving(&self.packet, it));
+        explanation.frame = leaving.map(|it| Box::new(frame::explained(control, it)));
         if self.is_unasked || !self.asked.is_empty() {
             explanation
                 .reason
@@ -212,6 +217,7 @@ fn blank(control: &Control, decided: &Decided, now: Millis) -> Explanation {
         affinity: record.map(|it| rows::affinity(control, it, now)),
         reason: String::new(),
         forward: service.map(|it| it.settings.forward.to_string()),
+        frame: None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! Who may connect is decided by the permissions of the file, 0660; who it was, by the peer's
 //! credentials. An operator who reads slowly fills a bounded channel of his own and waits there.
 
+mod capturing;
 mod conversation;
 mod socket;
 mod watching;

@@ -76,7 +76,12 @@ impl Attacker {
     }
 
     /// TCP with these flags from and to these ports.
-    fn tcp(&self, source: [u8; 4], ports: (u16, u16), set: impl FnOnce(&mut TcpHeader)) -> Vec<u8> {
+    pub fn tcp(
+        &self,
+        source: [u8; 4],
+        ports: (u16, u16),
+        set: impl FnOnce(&mut TcpHeader),
+    ) -> Vec<u8> {
         let mut header = TcpHeader::new(ports.0, ports.1, 7, 1024);
         set(&mut header);
         let builder = PacketBuilder::ethernet2(self.card.mac(), self.target)

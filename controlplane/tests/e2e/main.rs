@@ -19,6 +19,8 @@ mod ack;
 mod affinity;
 mod apart;
 mod bgp;
+mod capture;
+mod doctor;
 mod edge;
 mod fullnat;
 mod hostile;

@@ -2,7 +2,7 @@
 //! affinity decides (contract rule R8).
 
 use super::{
-    Verdict, View,
+    Verdict, View, captured,
     leave::{Door, Left, send_alone},
 };
 use crate::{
@@ -76,12 +76,22 @@ pub(crate) fn release<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, ports: &
         sessions: &mut own.sessions,
         exchange: own.exchange.as_deref(),
     };
+    let tap = &mut own.tap;
     own.fragments.release(view.now, |it, toward| {
-        let Some(toward) = toward else {
-            return counters.fate(Fate::FragmentUnknown, 1);
+        let mut seen = captured::waited(tap.as_deref_mut(), it.came_by, toward, &it.frame);
+        let met = |fate, seen: Option<captured::Seen<'_>>| {
+            counters.fate(fate, 1);
+            if let Some(seen) = seen {
+                seen.met(fate, view);
+            }
         };
-        match send_alone(it.frame, toward, it.came_by, view, &mut door, ports) {
-            Left::Met(fate) => counters.fate(fate, 1),
+        let Some(toward) = toward else {
+            return met(Fate::FragmentUnknown, seen);
+        };
+        match send_alone(
+            it.frame, toward, it.came_by, view, &mut door, ports, &mut seen,
+        ) {
+            Left::Met(fate) => met(fate, seen),
             Left::Handed => {}
             Left::Unresolved(frame) => {
                 let waiting = held::Waiting {
@@ -92,7 +102,7 @@ pub(crate) fn release<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, ports: &
                     since: view.now,
                 };
                 if held.hold(waiting).is_err() {
-                    counters.fate(Fate::HoldFull, 1);
+                    met(Fate::HoldFull, seen);
                 }
             }
         }

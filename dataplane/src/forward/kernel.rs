@@ -4,14 +4,15 @@
 //! ARP, NDP and ping for the forwarder's addresses are Tether's to answer, so nothing is answered twice; what
 //! is for a VIP and no service stays Tether's to drop. Frames have no tag on the tap.
 
-use super::{Verdict, View, leave::transmit};
+use super::{Verdict, View, captured, leave::transmit};
 use crate::{
     fate::Fate,
-    port::{Burst, Frame, Port},
+    port::{BURST, Burst, Frame, Port},
     tables::id::PortId,
     wire::{ethernet, ethernet::Mac, vlan},
     worker::Own,
 };
+use arrayvec::ArrayVec;
 use std::net::IpAddr;
 
 /// Where the ethertype stands, and a tag if there is one.
@@ -50,15 +51,21 @@ pub(super) fn divert<P: Port>(
     if !own.findings.any_done(burst.len(), is_not_ours) {
         return;
     }
-    let mut left = 0;
+    let mut moved: ArrayVec<(u8, u8), BURST> = ArrayVec::new();
+    let mut kept: ArrayVec<u8, BURST> = ArrayVec::new();
     for (index, frame) in (0_u8..).zip(std::mem::take(burst)) {
         if let Some(frame) = offer(frame, index, port, view, own) {
+            #[expect(clippy::cast_possible_truncation, reason = "at most a burst")]
+            let left = burst.len() as u8;
             own.findings.move_to(left, index);
+            moved.push((left, index));
             burst.push(frame);
-            left += 1;
+        } else {
+            kept.push(index);
         }
     }
-    hand_over(&mut taps[place], own);
+    let refused = hand_over(&mut taps[place], own);
+    captured::diverted(&kept, refused, &moved, view, own);
 }
 
 /// Keeps a frame that is for the kernel; gives others back, and those that it cannot have with their fate.
@@ -112,17 +119,19 @@ fn destination(frame: &[u8]) -> Option<IpAddr> {
 }
 
 /// Hands over what was kept. What the kernel does not take at once it does not get: its interface is down.
-fn hand_over<P: Port>(tap: &mut P, own: &mut Own<P::Frame>) {
+/// How many those are.
+fn hand_over<P: Port>(tap: &mut P, own: &mut Own<P::Frame>) -> usize {
     let frames = own.taps.kept();
     let count = frames.len();
     if count == 0 {
-        return;
+        return 0;
     }
     tap.transmit(frames);
     let refused = frames.len();
     frames.clear();
     own.counters.fate(Fate::ToKernel, (count - refused) as u64);
     own.counters.fate(Fate::KernelRefused, refused as u64);
+    refused
 }
 
 /// Sends by the ports what the kernel sends by their taps; whether there was anything.
@@ -177,6 +186,7 @@ fn send_all<P: Port>(
     for mut frame in incoming.drain(..) {
         bytes += frame.bytes().len() as u64;
         if vlan.is_none_or(|vid| tag(&mut frame, vid)) {
+            captured::passed_on(own.tap.as_deref_mut(), port, &frame, view);
             frames.push(frame);
         }
     }

@@ -1,7 +1,11 @@
 //! Frames leave: rewritten for their backend or its client, as answers, or not at all; then every packet's fate is
 //! counted, and the affinities of those that were sent are extended.
 
-use super::{Verdict, View, fragments, proxied};
+use super::{
+    Verdict, View,
+    captured::{self, Seen},
+    fragments, proxied,
+};
 use crate::{
     answer::{may_be_told, too_big},
     counters::Counters,
@@ -42,13 +46,13 @@ enum Sent {
 }
 
 /// Sends every frame of the burst that is to leave, after those that waited before, and counts all.
-pub(crate) fn send_all<P: Port>(
+pub(crate) fn send_all<P: Port, W: Probe>(
     burst: &mut Burst<P::Frame>,
     port: PortId,
     view: View<'_>,
     own: &mut Own<P::Frame>,
     ports: &mut [P],
-    probe: &mut impl Probe,
+    probe: &mut W,
 ) {
     if !own.held.is_empty() {
         release_held(view, own, ports);
@@ -58,6 +62,9 @@ pub(crate) fn send_all<P: Port>(
     probe.ended(Stage::Rewrite);
     own.counters.forwarded_bytes.add(alike.bytes);
     if let Some(exit) = alike.exit.filter(|_| alike.count == count) {
+        if W::TAPS {
+            captured::leave_alike(burst, exit.by, own);
+        }
         let unsent = transmit(&mut ports[exit.by.index()], burst);
         for verdict in &mut own.findings.verdicts[count - unsent..count] {
             *verdict = Verdict::Done(Fate::TransmitFull);
@@ -66,11 +73,14 @@ pub(crate) fn send_all<P: Port>(
         own.counters.fate(Fate::Forwarded, (count - unsent) as u64);
         own.counters.fate(Fate::TransmitFull, unsent as u64);
     } else {
-        part(burst, &alike, port, view, own, ports);
+        part::<P, W>(burst, &alike, port, view, own, ports);
         probe.ended(Stage::Transmit);
         count_fates(count, own);
     }
     own.count_held();
+    if W::TAPS {
+        captured::settled(count, view, own);
+    }
     extend(view, own);
     probe.ended(Stage::Count);
 }
@@ -125,7 +135,7 @@ fn linked(verdict: Verdict, tables: &Tables) -> Option<(&Backend, u64)> {
 
 /// Parts a burst: by the ports that its frames leave by, those that wait, and the rest.
 #[inline(never)]
-fn part<P: Port>(
+fn part<P: Port, W: Probe>(
     burst: &mut Burst<P::Frame>,
     alike: &Alike,
     port: PortId,
@@ -150,6 +160,9 @@ fn part<P: Port>(
             }
         };
         if let Sent::By(out) = sent {
+            if W::TAPS {
+                captured::leaves(index, out, own.findings.verdict(index), &frame, own);
+            }
             own.outgoing[out.index()].push(frame);
             leaving.push((index, out));
         } else {
@@ -405,8 +418,10 @@ fn tell_too_big<P: Port>(
     let mac = stations.get(port).spec.mac;
     let may_be_told = may_be_told(frame.bytes(), |sender| stations.is_own_mac(sender));
     if may_be_told && own.errors.take(view.now) && too_big(&mut frame, mac, mtu) {
+        let seen = captured::originated(own.tap.as_deref_mut(), port, &frame);
         own.alone.push(frame);
         ports[port.index()].transmit(&mut own.alone);
+        captured::has_left(seen.filter(|_| own.alone.is_empty()), view);
         let sent = 1 - own.alone.len() as u64;
         own.counters.originated.add(sent);
         own.counters.told_too_big.add(sent);
@@ -474,15 +489,21 @@ pub(crate) fn release_held<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, por
         sessions: &mut own.sessions,
         exchange: own.exchange.as_deref(),
     };
+    let tap = &mut own.tap;
     own.held.release(
         |it| it.is_late(view.now) || resolved(it.toward),
         |it| {
-            let left = send_alone(it.frame, it.toward, it.came_by, view, &mut door, ports);
+            let (toward, came_by) = (it.toward, it.came_by);
+            let mut seen = captured::waited(tap.as_deref_mut(), came_by, Some(toward), &it.frame);
+            let left = send_alone(it.frame, toward, came_by, view, &mut door, ports, &mut seen);
             let fate = match left {
                 Left::Met(fate) => fate,
                 Left::Handed => return,
                 Left::Unresolved(_) => Fate::NeighbourUnresolved,
             };
+            if let Some(seen) = seen {
+                seen.met(fate, view);
+            }
             if fate == Fate::Forwarded {
                 let extends = it.extends.iter();
                 extends.for_each(|cell| refresh(*cell, view, counters));
@@ -512,6 +533,7 @@ pub(crate) struct Door<'a, F> {
 }
 
 /// Sends a single frame on. Where it is too big, nobody is told: its sender sends others.
+#[expect(clippy::too_many_arguments, reason = "what a burst has in its own")]
 pub(crate) fn send_alone<P: Port>(
     mut frame: P::Frame,
     toward: Toward,
@@ -519,6 +541,7 @@ pub(crate) fn send_alone<P: Port>(
     view: View<'_>,
     door: &mut Door<'_, P::Frame>,
     ports: &mut [P],
+    seen: &mut Option<Seen<'_>>,
 ) -> Left<P::Frame> {
     let out = match prepare(&mut frame, toward, came_by, view, door.sessions) {
         Sent::By(out) => out,
@@ -530,14 +553,14 @@ pub(crate) fn send_alone<P: Port>(
         Sent::Not(fate) => return Left::Met(fate),
         Sent::TooBig(_) => return Left::Met(Fate::PacketTooBig),
     };
+    if let Some(seen) = seen {
+        seen.leaves(out, &frame);
+    }
     let bytes = frame.bytes().len() as u64;
     door.counters.forwarded_bytes.add(bytes);
     door.alone.push(frame);
     Left::Met(match transmit(&mut ports[out.index()], door.alone) {
-        0 => match toward {
-            Toward::Backend(_) | Toward::BackendBy(..) => Fate::Forwarded,
-            Toward::Client(_) | Toward::ClientOf(..) | Toward::Worker(_) => Fate::Returned,
-        },
+        0 => captured::fate_of(toward),
         _ => Fate::TransmitFull,
     })
 }

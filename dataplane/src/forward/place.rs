@@ -9,6 +9,7 @@ use super::{
     reply,
 };
 use crate::{
+    capture::Rule,
     classify::classify,
     counters::Counters,
     fate::Fate,
@@ -176,6 +177,7 @@ fn place<F, K: PathKey>(
     if let Some(place) = known {
         if let Some((flow, place)) = follow::follow(flows, place, packet, view) {
             follow::note_refresh(flows, place, flow, new.index, view, &mut own.findings);
+            own.decided_by(new.index, Rule::Flow);
             return Ok(flow.backend());
         }
         if drops_mid_stream(packet, flows.get(place), service, view.tables) {
@@ -200,6 +202,8 @@ fn place<F, K: PathKey>(
     }
     burst.placed.note(new.hash);
     burst.gone.extend(remember(new, service, choice, view, own));
+    let rule = choice.cell.map_or(Rule::Scheduler, Rule::Affinity);
+    own.decided_by(new.index, rule);
     Ok(choice.backend)
 }
 

@@ -4,7 +4,7 @@
 use super::Own;
 use crate::{
     clock::Millis,
-    forward::{View, account_gone, is_expired, release_fragments, release_held},
+    forward::{View, account_gone, captured, is_expired, release_fragments, release_held},
     inspect,
     port::{Frame, Port},
     sessions::Sessions,
@@ -89,7 +89,7 @@ impl Housekeeping {
             self.next_neighbour = (self.next_neighbour + 1) % count;
             let neighbour = view.tables.neighbours.at(self.next_neighbour);
             if let Some(question) = neighbour.due(view.now) {
-                originate(neighbour.port, own, ports, |frame| {
+                originate(neighbour.port, view, own, ports, |frame| {
                     ask(frame, neighbour, question, view)
                 });
             }
@@ -121,7 +121,9 @@ impl Housekeeping {
                 return;
             };
             if view.tables.stations.announces(port, *address) {
-                originate(port, own, ports, |frame| tell(frame, port, *address, view));
+                originate(port, view, own, ports, |frame| {
+                    tell(frame, port, *address, view)
+                });
             }
         }
     }
@@ -156,7 +158,8 @@ fn answer_question<F>(view: View<'_>, own: &mut Own<F>) {
         return;
     }
     if let Some(question) = own.desk.questions.pop() {
-        let answer = inspect::answer(question, &own.flows.v4, &own.flows.v6, view.tick);
+        let (v4, v6) = (&own.flows.v4, &own.flows.v6);
+        let answer = inspect::answer(question, v4, v6, &mut own.tap, view.tick);
         let pushed = own.desk.answers.push(answer);
         debug_assert!(pushed.is_ok(), "one worker answers, and there was room");
     }
@@ -164,19 +167,23 @@ fn answer_question<F>(view: View<'_>, own: &mut Own<F>) {
 
 /// Builds a frame and sends it; without a free buffer it is for another time.
 fn originate<P: Port>(
-    port: PortId,
+    by: PortId,
+    view: View<'_>,
     own: &mut Own<P::Frame>,
     ports: &mut [P],
     build: impl FnOnce(&mut P::Frame) -> bool,
 ) {
-    let port = &mut ports[port.index()];
+    let port = &mut ports[by.index()];
     let Some(mut frame) = port.allocate() else {
         return;
     };
     if build(&mut frame) {
+        let seen = captured::originated(own.tap.as_deref_mut(), by, &frame);
         own.alone.push(frame);
         port.transmit(&mut own.alone);
-        own.counters.originated.add(1 - own.alone.len() as u64);
+        let sent = own.alone.is_empty();
+        captured::has_left(seen.filter(|_| sent), view);
+        own.counters.originated.add(u64::from(sent));
         own.alone.clear();
     }
 }

@@ -9,6 +9,8 @@
 mod ack;
 mod admission;
 mod announce;
+mod capture;
+mod explain;
 mod fates;
 mod forwarding;
 mod frames;

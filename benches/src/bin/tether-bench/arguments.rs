@@ -18,6 +18,17 @@ pub(crate) enum Mode {
     Affinity,
 }
 
+/// What a capture wants that is under way meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Watch {
+    /// A client of whom no packet comes.
+    Nothing,
+    /// What is dropped.
+    Drops,
+    /// Everything.
+    All,
+}
+
 /// Measures Tether's packet path. EAL arguments come first, then `--`, then these.
 #[derive(Debug, Parser)]
 #[command(name = "tether-bench [EAL arguments] --", version)]
@@ -48,6 +59,9 @@ pub(crate) struct Arguments {
     /// Every packet opens a flow: its source port counts on.
     #[arg(long)]
     pub(crate) flood: bool,
+    /// A capture is under way, in the modes that run the whole path.
+    #[arg(long, value_enum)]
+    pub(crate) capture: Option<Watch>,
     /// Cores of the workers, as in 0,1: one worker on each, with one queue on every port. Without it
     /// one worker on any.
     #[arg(long, value_delimiter = ',')]

@@ -10,6 +10,7 @@ use crate::{
     report::{Changes, Report, Sizes},
     survey::{Survey, survey},
     tables::tables,
+    watch::Watcher,
 };
 use dpdk::{Eal, register_thread};
 use std::error::Error;
@@ -47,14 +48,19 @@ pub(crate) fn measure(
         let writer = churn.writer_mut();
         crew.rest(|| fill(writer, &seen, wanted, arguments, clock.now()))?;
         let sizes = sizes(churn.writer(), arguments);
-        crew.run(Phase::Steps(arguments.warmup), || churn.turn())?;
+        let watcher = Watcher::new(churn.writer(), arguments)?;
+        let turn = |churn: &mut Churn<'_>| {
+            watcher.turn();
+            churn.turn()
+        };
+        crew.run(Phase::Steps(arguments.warmup), || turn(&mut churn))?;
         let before = (counted(&churn), churn.done);
-        let done = crew.run(Phase::Steps(arguments.seconds), || churn.turn())?;
+        let done = crew.run(Phase::Steps(arguments.seconds), || turn(&mut churn))?;
         let after = (counted(&churn), churn.done);
         let mut report = report(&done, &before, &after, sizes);
         if arguments.stage_seconds > 0.0 {
             let seconds = arguments.stage_seconds;
-            let done = crew.run(Phase::Stages(seconds), || churn.turn())?;
+            let done = crew.run(Phase::Stages(seconds), || turn(&mut churn))?;
             report.tell_stages(&done, counted(&churn).received - after.0.received);
         }
         Ok(report)

@@ -15,6 +15,7 @@ mod ports;
 mod report;
 mod survey;
 mod tables;
+mod watch;
 
 use arguments::{Arguments, Mode};
 use clap::Parser;

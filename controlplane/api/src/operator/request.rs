@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    capture::CaptureRequest,
     config::ConfigFile,
     event::WatchFilter,
     rows::{AdminState, AffinityState, Protocol},
@@ -95,6 +96,9 @@ pub enum Request {
     Explain(ExplainPacket),
     /// Entries `Flow`, then the end line.
     FlowList(FlowFilter),
+    /// `Capturing`, then entries `Captured` as frames come and leave, an entry `CaptureEnd` and the end
+    /// line. One at a time.
+    Capture(CaptureRequest),
     /// `ConfigCheck`: whether this would be taken over; nothing changes.
     ConfigCheck(ConfigFile),
     /// `ConfigDiff`, or an error where the file is wrong; nothing changes.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    capture::{CaptureEnd, CapturedFrame, Capturing},
     config::{ConfigApplied, ConfigCheck, ConfigDiff, ConfigText},
     event::{Event, Watching},
     rows::{
@@ -71,6 +72,8 @@ pub enum Payload {
     AffinitySwitch(AffinitySwitch),
     /// To `affinity_watch`; entries follow.
     Watching(Watching),
+    /// To `capture`; entries follow.
+    Capturing(Capturing),
     /// To `explain`.
     Explanation(Explanation),
     /// To `config_check`; refusals too.
@@ -93,4 +96,8 @@ pub enum Entry {
     Event(Event),
     /// Of `flow_list`.
     Flow(Flow),
+    /// Of `capture`.
+    Captured(CapturedFrame),
+    /// Of `capture`: the last one.
+    CaptureEnd(CaptureEnd),
 }

@@ -7,6 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::bytes::HexBytes;
 use crate::v1::OutcomeCode;
 
 /// A transport protocol.
@@ -256,6 +257,54 @@ pub struct Explanation {
     pub reason: String,
     /// How the packet would reach the backend, as in the configuration.
     pub forward: Option<String>,
+    /// The frame that would leave; `null`: none would.
+    #[serde(default)]
+    pub frame: Option<Box<ExplainedFrame>>,
+}
+
+/// The frame that would leave for a packet that nobody has sent: a SYN, or an empty datagram.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedFrame {
+    /// The port that the packet would come by.
+    pub comes_by: String,
+    /// The port that it would leave by.
+    pub port: String,
+    /// The port's MAC address.
+    pub source_mac: String,
+    /// That of the next hop; `null`: not resolved yet.
+    pub destination_mac: Option<String>,
+    /// The address whose MAC address it is.
+    pub next_hop: IpAddr,
+    /// VLAN of the port.
+    pub vlan: Option<u16>,
+    /// The outer headers of a tunnel.
+    pub outer: Option<OuterHeaders>,
+    /// Source of the packet as it leaves.
+    pub source: SocketAddr,
+    /// Destination of the packet as it leaves.
+    pub destination: SocketAddr,
+    /// The longest packet of the client that goes this way, in bytes with its IP header.
+    pub mtu: u16,
+    /// The frame in which the packet would come, in hexadecimal; its source MAC address is not known.
+    pub came: HexBytes,
+    /// The frame that would leave, in hexadecimal; where the next hop is not resolved, its destination
+    /// is all zeros.
+    pub bytes: HexBytes,
+}
+
+/// What stands before a packet in a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OuterHeaders {
+    /// The outer source address.
+    pub source: IpAddr,
+    /// The backend's end of the tunnel.
+    pub destination: IpAddr,
+    /// IP protocol number after the outer IP header.
+    pub protocol: u8,
+    /// UDP source port, which the flow decides; `null`: no UDP.
+    pub source_port: Option<u16>,
+    /// UDP destination port.
+    pub destination_port: Option<u16>,
 }
 
 /// One flow as a worker remembers it.

@@ -4,6 +4,16 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
+/// The fates of packets that were not dropped.
+pub const KEPT_FATES: [&str; 6] = [
+    "forwarded",
+    "returned",
+    "answered",
+    "learned",
+    "to_kernel",
+    "from_kernel",
+];
+
 /// How the forwarder does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

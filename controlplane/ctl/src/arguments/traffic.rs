@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
@@ -9,8 +10,12 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use tether_api::{
     Source,
-    operator::{ExplainPacket, FlowFilter, Protocol, Request},
+    operator::{
+        CaptureFilter, CaptureRequest, ExplainPacket, FlowFilter, Protocol, Request, SNAP_LENGTH,
+    },
 };
+
+use crate::error::Error;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Explain {
@@ -100,6 +105,39 @@ impl FlowVerb {
     }
 }
 
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Capture {
+    /// Write a pcapng file, or with "-" to standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
+    /// End after so many frames; default: at ^C
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// How many bytes of each frame to keep; 0: all
+    #[arg(long, short, value_name = "BYTES", default_value_t = SNAP_LENGTH)]
+    snap_length: u32,
+    /// Which frames; default: all
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
+impl Capture {
+    /// The words of the filter.
+    pub(crate) fn filter(&self) -> String {
+        self.filter.join(" ")
+    }
+
+    pub(crate) fn request(&self) -> Result<CaptureRequest, Error> {
+        let filter = self.filter();
+        filter.parse::<CaptureFilter>().map_err(Error::Filter)?;
+        Ok(CaptureRequest {
+            filter,
+            snap_length: Some(self.snap_length),
+            count: self.count,
+        })
+    }
+}
+
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct StatsOptions {
     /// Print rates again and again, every so many seconds
@@ -110,7 +148,7 @@ pub(crate) struct StatsOptions {
     pub(crate) count: Option<u64>,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text
         .strip_suffix('s')
         .unwrap_or(text)

@@ -1,11 +1,11 @@
-//! Services, backends, flows and explanations.
+//! Services, backends and flows.
 
 use std::net::SocketAddr;
 
 use comfy_table::Cell;
-use tether_api::operator::{Backend, BackendState, Explanation, Flow, PlacedBy, Service};
+use tether_api::operator::{Backend, BackendState, Flow, Service};
 
-use super::{Style, affinities, on_off, or_dash, state, table, text, word, yes_no};
+use super::{Style, on_off, state, table, text, word, yes_no};
 use crate::units::{count, duration};
 
 pub(super) fn services(services: &[Service], style: Style) -> String {
@@ -168,26 +168,4 @@ pub(super) fn flows(flows: &[&Flow], style: Style) -> String {
         ]);
     }
     text(&mut table)
-}
-
-pub(super) fn explanation(explanation: &Explanation) -> String {
-    let decided = match explanation.by {
-        PlacedBy::Flow => "by its flow",
-        PlacedBy::Affinity => "by an affinity",
-        PlacedBy::Scheduler => "by the scheduler",
-        PlacedBy::None => "nothing decides",
-    };
-    let forward = explanation
-        .forward
-        .iter()
-        .map(|how| format!("  forwarded by {how}\n"));
-    let affinity = explanation.affinity.iter();
-    let affinity = affinity.map(|found| format!("\n{}", affinities::affinity(found)));
-    let details: String = forward.chain(affinity).collect();
-    format!(
-        "service {}, backend {}, {decided}\n  {}\n{details}",
-        or_dash(explanation.service.as_deref()),
-        or_dash(explanation.backend.as_deref()),
-        explanation.reason,
-    )
 }

@@ -43,6 +43,26 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        socket(&self.directory)
+    }
+
+    /// What it was asked, once whoever asked has gone.
+    pub(crate) fn requests(self) -> Vec<Request> {
+        self.serving.join().unwrap()
+    }
+
+    /// What the binary writes to standard output, as it is.
+    pub(crate) fn run_raw(self, arguments: &str) -> Vec<u8> {
+        let output = tetherctl(&socket(&self.directory), arguments);
+        self.serving.join().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    }
+}
+
 pub(crate) fn tetherctl(socket: &std::path::Path, arguments: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tetherctl"));
     command

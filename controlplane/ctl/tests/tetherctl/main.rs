@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod capture;
 mod config;
 mod daemon;
+mod doctor;
 mod drain;
+mod top;
 
 use std::collections::BTreeMap;
 
@@ -13,10 +16,10 @@ use serde_json::{Value, json};
 use tether_api::{
     operator::{
         AdminState, Affinity, AffinityFilter, AffinityKey, AffinityState, AffinitySwitch, Backend,
-        BackendState, End, Entry, Event, EventKind, ExplainPacket, Explanation, Failure, Flow,
-        FlowFilter, Flushed, Journal, Payload, PlacedBy, Port, PortCounters, Protocol, Request,
-        Response, Service, SignalOutcome, StartAffinity, Stats, Status, TableFill, WatchFilter,
-        Watching, Worker, WorkerStats,
+        BackendState, End, Entry, Event, EventKind, ExplainPacket, ExplainedFrame, Explanation,
+        Failure, Flow, FlowFilter, Flushed, HexBytes, Journal, OuterHeaders, Payload, PlacedBy,
+        Port, PortCounters, Protocol, Request, Response, Service, SignalOutcome, StartAffinity,
+        Stats, Status, TableFill, WatchFilter, Watching, Worker, WorkerStats,
     },
     v1::OutcomeCode,
 };
@@ -428,7 +431,8 @@ fn explain_says_who_and_why() {
         by: PlacedBy::Affinity,
         affinity: Some(affinity()),
         reason: "10.1.2.3 has an affinity with shop-1".into(),
-        forward: Some("dsr".into()),
+        forward: Some("gue".into()),
+        frame: Some(Box::new(explained_frame())),
     };
     let line = "explain tcp 10.1.2.3:5000 10.9.0.100:80 --without shop-2";
     let request = Request::Explain(ExplainPacket {
@@ -444,12 +448,46 @@ fn explain_says_who_and_why() {
         run.stdout
             .starts_with("service shop, backend shop-1, by an affinity\n")
     );
+    let frame = "  forwarded by gue\n  \
+        leaves by net_af_packet0 from 02:00:00:00:00:01 to 10.9.0.11, whose MAC address is not \
+        resolved yet, VLAN 100\n  \
+        outer header 10.9.0.2 -> 10.9.0.11, UDP from port 50000 to port 6080\n  \
+        packet 10.1.2.3:5000 -> 10.9.0.100:80, of at most 1472 bytes\n";
+    assert!(run.stdout.contains(frame), "{}", run.stdout);
 
     let run =
         ok(Payload::Explanation(explanation())).run("explain udp fd00::1 [fd00::100]:53 --json");
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(document["by"], "affinity");
     assert_eq!(document["affinity"]["remaining_ms"], 1_798_000);
+    let outer = json!({"source": "10.9.0.2", "destination": "10.9.0.11", "protocol": 17,
+        "source_port": 50_000, "destination_port": 6080});
+    assert_eq!(document["frame"]["outer"], outer);
+    assert_eq!(document["frame"]["bytes"], "0a0b");
+    assert_eq!(document["frame"]["destination_mac"], Value::Null);
+}
+
+fn explained_frame() -> ExplainedFrame {
+    ExplainedFrame {
+        comes_by: "net_af_packet0".into(),
+        port: "net_af_packet0".into(),
+        source_mac: "02:00:00:00:00:01".into(),
+        destination_mac: None,
+        next_hop: "10.9.0.11".parse().unwrap(),
+        vlan: Some(100),
+        outer: Some(OuterHeaders {
+            source: "10.9.0.2".parse().unwrap(),
+            destination: "10.9.0.11".parse().unwrap(),
+            protocol: 17,
+            source_port: Some(50_000),
+            destination_port: Some(6080),
+        }),
+        source: "10.1.2.3:5000".parse().unwrap(),
+        destination: "10.9.0.100:80".parse().unwrap(),
+        mtu: 1472,
+        came: HexBytes(vec![0x0a]),
+        bytes: HexBytes(vec![0x0a, 0x0b]),
+    }
 }
 
 #[test]

@@ -137,3 +137,29 @@ fn a_client_that_the_lists_refuse_is_told_so() {
     assert!(told.reason.contains("deny lists"), "{}", told.reason);
     assert_eq!(told.affinity.unwrap().owner, "shop-2");
 }
+
+#[test]
+fn the_frame_that_would_leave_is_told_with_names() {
+    let mut bench = Bench::new();
+    let with_port = ExplainPacket {
+        source_port: Some(40_000),
+        ..packet(None)
+    };
+    let told = explain(&mut bench, with_port);
+    let frame = told.frame.unwrap();
+    assert_eq!(
+        (frame.port.as_str(), frame.comes_by.as_str()),
+        ("net_null0", "net_null0")
+    );
+    assert_eq!(frame.source_mac, "02:00:00:00:00:01");
+    assert_eq!(frame.destination_mac, None, "nobody has answered");
+    assert!(frame.next_hop.to_string().starts_with("10.9.0.1"));
+    assert_eq!(frame.source.to_string(), format!("{CLIENT}:40000"));
+    assert_eq!(frame.bytes.0[6..12], [2, 0, 0, 0, 0, 1]);
+    assert_eq!(frame.bytes.0[12..], frame.came.0[12..]);
+    let nowhere = ExplainPacket {
+        destination: "10.9.0.200:80".parse().unwrap(),
+        ..packet(None)
+    };
+    assert_eq!(explain(&mut bench, nowhere).frame, None);
+}

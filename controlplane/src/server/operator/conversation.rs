@@ -98,6 +98,7 @@ impl Conversation {
     async fn answer(&mut self, line: &[u8]) -> io::Result<()> {
         match serde_json::from_slice(line) {
             Ok(Request::AffinityWatch(filter)) => self.watch(filter).await,
+            Ok(Request::Capture(request)) => self.capture(request).await,
             Ok(request) => match Question::of(request) {
                 Ok(question) => self.ask_of_config(question).await,
                 Err(request) => self.ask(request).await,

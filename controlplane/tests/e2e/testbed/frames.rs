@@ -1,13 +1,20 @@
 //! Frames as no kernel would send them.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::{
+    io::Read as _,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    time::{Duration, Instant},
+};
 
 use nix::{
     ifaddrs::getifaddrs,
-    sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket},
+    sys::socket::{
+        AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, sendto, socket,
+    },
 };
+use socket2::Socket;
 
-use super::namespace::Namespace;
+use super::{namespace::Namespace, wait::SOON};
 
 /// A host's network card, for frames as they are given.
 #[derive(Debug)]
@@ -42,5 +49,36 @@ impl Card {
         let socket = self.socket.as_fd().as_raw_fd();
         let sent = sendto(socket, frame, &self.address, MsgFlags::empty()).unwrap();
         assert_eq!(sent, frame.len());
+    }
+}
+
+/// Sees every frame that passes a host's interfaces.
+#[derive(Debug)]
+pub struct Sniffer(Socket);
+
+impl Sniffer {
+    pub fn new(host: &Namespace) -> Self {
+        let every = || {
+            let (family, kind) = (AddressFamily::Packet, SockType::Raw);
+            socket(family, kind, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll).unwrap()
+        };
+        let socket = Socket::from(host.inside(every));
+        let look = Duration::from_millis(100);
+        socket.set_read_timeout(Some(look)).unwrap();
+        Self(socket)
+    }
+
+    /// Waits for a frame.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, is_it: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        let (mut buffer, begun) = ([0; 2048], Instant::now());
+        while begun.elapsed() < SOON {
+            // Err: nothing has come for a while.
+            let bytes = (&self.0).read(&mut buffer).unwrap_or_default();
+            if bytes >= 14 && is_it(&buffer[..bytes]) {
+                return buffer[..bytes].to_vec();
+            }
+        }
+        panic!("waited in vain for {what}")
     }
 }

@@ -1,0 +1,217 @@
+//! A worker's tap: what it copies of a burst, and hands over once the fates of its packets are known.
+
+use super::{Direction, Filter, Outcome, Record, Rule, Shared, filter::Known};
+use crate::{
+    dissect,
+    fate::Fate,
+    key::Protocol,
+    port::{BURST, Burst, Frame},
+    simd::cycles,
+    tables::{
+        Tables,
+        id::{BackendId, PortId, ServiceId},
+    },
+    wire::ipv4,
+};
+use std::sync::{Arc, atomic::Ordering};
+
+/// What a worker captures by, until it is given another or closed.
+#[derive(Debug)]
+pub struct Tap {
+    filter: Filter,
+    shared: Arc<Shared>,
+    /// When the burst was taken.
+    at: u64,
+    /// Which frames of the burst may match; one bit each.
+    wanted: u64,
+    /// Which of those have left.
+    has_left: u64,
+    /// Copies of the burst's frames as they came, and as they left.
+    came: Box<[Record]>,
+    left: Box<[Record]>,
+    /// The same of a frame by itself.
+    alone: [Record; 2],
+    rules: [Rule; BURST],
+}
+
+const _: () = assert!(BURST <= 64, "one bit for each frame of a burst");
+
+impl Tap {
+    pub(super) fn new(filter: Filter, snap_len: usize, shared: Arc<Shared>) -> Self {
+        let burst = || (0..BURST).map(|_| Record::with_room(snap_len)).collect();
+        Self {
+            filter,
+            shared,
+            at: 0,
+            wanted: 0,
+            has_left: 0,
+            came: burst(),
+            left: burst(),
+            alone: [(); 2].map(|()| Record::with_room(snap_len)),
+            rules: [Rule::None; BURST],
+        }
+    }
+
+    /// Whether anybody collects.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        !self.shared.closed.load(Ordering::Relaxed)
+    }
+
+    /// A burst came, and nothing has changed in it yet.
+    pub(crate) fn see<F: Frame>(&mut self, burst: &Burst<F>, port: PortId) {
+        self.wanted = 0;
+        for (index, frame) in burst.iter().enumerate() {
+            if self.filter.takes_frame(frame.bytes()) {
+                self.wanted |= 1 << index;
+                let record = &mut self.came[index];
+                record.port = port;
+                record.copy(frame.bytes());
+            }
+        }
+        if self.wanted != 0 {
+            self.at = cycles();
+            self.has_left = 0;
+            self.rules = [Rule::None; BURST];
+        }
+    }
+
+    /// Whether a frame of the burst may match.
+    #[inline]
+    pub(crate) fn wants_any(&self) -> bool {
+        self.wanted != 0
+    }
+
+    /// Whether this one may.
+    #[inline]
+    pub(crate) fn wants(&self, index: u8) -> bool {
+        self.wanted >> index & 1 == 1
+    }
+
+    /// Who decided about a packet of the burst.
+    #[inline]
+    pub(crate) fn decided_by(&mut self, index: u8, rule: Rule) {
+        self.rules[usize::from(index)] = rule;
+    }
+
+    /// A frame of the burst that is wanted is about to leave.
+    pub(crate) fn see_leaving(
+        &mut self,
+        index: u8,
+        port: PortId,
+        backend: Option<BackendId>,
+        frame: &[u8],
+    ) {
+        self.has_left |= 1 << index;
+        let record = &mut self.left[usize::from(index)];
+        (record.port, record.backend) = (port, backend);
+        record.copy(frame);
+    }
+
+    /// What became of a packet of the burst whose frame is wanted.
+    pub(crate) fn settle(&mut self, index: u8, outcome: Outcome, tables: &Tables) {
+        let place = usize::from(index);
+        let left = self.has_left >> index & 1 == 1;
+        let backend = left.then(|| self.left[place].backend).flatten();
+        let (came, rule) = (&self.came[place], self.rule_of(index, backend));
+        let known = known(&self.filter, outcome, backend, &came.bytes, tables);
+        if !self.filter.takes_outcome(&known) {
+            return;
+        }
+        // One that found no room to leave stayed.
+        let left = left && outcome != Outcome::Fate(Fate::TransmitFull);
+        for (direction, records, is_there) in [
+            (Direction::In, &mut self.came, true),
+            (Direction::Out, &mut self.left, left),
+        ] {
+            if is_there && self.filter.takes_way(direction) {
+                let record = &mut records[place];
+                (record.at, record.direction, record.outcome) = (self.at, direction, outcome);
+                (record.rule, record.backend) = (rule, backend);
+                self.shared.hand_over(record);
+            }
+        }
+    }
+
+    /// Frames of the burst have other places: each (where it is, where it was), from the first on.
+    pub(crate) fn move_up(&mut self, moved: &[(u8, u8)]) {
+        let mut wanted = 0;
+        for (to, from) in moved {
+            let (to, from) = (usize::from(*to), usize::from(*from));
+            self.came.swap(to, from);
+            self.rules[to] = self.rules[from];
+            wanted |= (self.wanted >> from & 1) << to;
+        }
+        self.wanted = wanted;
+    }
+
+    /// A packet that went to a backend without a decision of its own goes where another one went.
+    fn rule_of(&self, index: u8, backend: Option<BackendId>) -> Rule {
+        match self.rules[usize::from(index)] {
+            Rule::None if backend.is_some() => Rule::Related,
+            rule => rule,
+        }
+    }
+
+    /// Whether a frame matches that has waited or was made here, as it is before it is rewritten.
+    pub(crate) fn takes(&self, frame: &[u8]) -> bool {
+        self.is_open() && self.filter.takes_frame(frame)
+    }
+
+    /// It is about to be dropped or to leave, by itself.
+    pub(crate) fn see_alone(&mut self, direction: Direction, port: PortId, frame: &[u8]) {
+        let record = &mut self.alone[direction as usize];
+        (record.direction, record.port) = (direction, port);
+        record.copy(frame);
+    }
+
+    /// What became of it, in the one of its directions that there is to tell of.
+    pub(crate) fn settle_alone(
+        &mut self,
+        direction: Direction,
+        outcome: Outcome,
+        backend: Option<BackendId>,
+        tables: &Tables,
+    ) {
+        let record = &mut self.alone[direction as usize];
+        let known = known(&self.filter, outcome, backend, &record.bytes, tables);
+        if self.filter.takes_outcome(&known) && self.filter.takes_way(direction) {
+            record.rule = backend.map_or(Rule::None, |_| Rule::Related);
+            (record.at, record.outcome, record.backend) = (cycles(), outcome, backend);
+            self.shared.hand_over(record);
+        }
+    }
+}
+
+/// What terms may ask about a packet.
+fn known(
+    filter: &Filter,
+    outcome: Outcome,
+    backend: Option<BackendId>,
+    frame: &[u8],
+    tables: &Tables,
+) -> Known {
+    let service = || {
+        let of_backend = backend
+            .and_then(|id| tables.backend(id))
+            .map(|it| it.service);
+        of_backend.or_else(|| addressed(frame, tables))
+    };
+    Known {
+        outcome,
+        backend,
+        service: filter.asks_for_service().then(service).flatten(),
+    }
+}
+
+/// The service that a packet addresses.
+fn addressed(frame: &[u8], tables: &Tables) -> Option<ServiceId> {
+    let link = dissect::link(frame)?;
+    let ends = dissect::ends(link.ethertype, frame.get(link.payload..)?)?;
+    let protocol = match ends.protocol {
+        ipv4::TCP => Protocol::Tcp,
+        ipv4::UDP => Protocol::Udp,
+        _ => return None,
+    };
+    tables.service(protocol, ends.destination, ends.ports?.1)
+}
