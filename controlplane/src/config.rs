@@ -12,6 +12,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tether_dataplane::Mac;
 
 pub mod diff;
 mod duration;
@@ -77,8 +78,28 @@ pub struct Port {
     pub mtu: Option<u16>,
     /// The VLAN of its frames, 1 to 4094 (IEEE 802.1Q).
     pub vlan: Option<u16>,
-    /// The name of a tap that gets what is not for a service.
-    pub kernel: Option<String>,
+    /// Neighbours whose MAC address is given and not asked for; no two of one address.
+    pub neighbours: Vec<Neighbour>,
+    /// What the kernel of this host has of it.
+    pub kernel: Option<Kernel>,
+}
+
+/// `[[port.neighbour]]`: where a neighbour is, without a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// A host on the link of its port.
+    pub address: IpAddr,
+    /// Its MAC address, which is one station's.
+    pub mac: Mac,
+}
+
+/// The kernel's part of a port: a tap, by which it gets what is not for Tether, and sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// The name of the interface that the kernel has; no two alike among all ports.
+    pub interface: String,
+    /// Frames a second, to the kernel and from it, that each worker lets pass; 1 to 1,000,000. Default 10,000.
+    pub rate: u32,
 }
 
 /// An address of a port with the subnet that is on-link there.

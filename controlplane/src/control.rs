@@ -12,6 +12,7 @@ mod answer;
 mod audit;
 mod compare;
 mod inquiry;
+mod links;
 mod listing;
 mod lives;
 mod pulse;
@@ -27,6 +28,7 @@ mod watch;
 
 pub(crate) use answer::{Answer, HINT};
 pub(crate) use inquiry::{Inquiry, Ticket};
+pub(crate) use links::Links;
 pub(crate) use listing::Cursor;
 pub(crate) use pulse::Pulse;
 pub(crate) use record::Recorder;
@@ -84,6 +86,7 @@ pub struct Control {
     pub(crate) wheel: Wheel,
     pub(crate) tally: Tally,
     pub(crate) pulse: Pulse,
+    pub(crate) links: Links,
     pub(crate) inquiry: Inquiry,
     pub(crate) watchers: Watchers,
     pub(crate) audit: Option<Audit>,
@@ -148,6 +151,7 @@ impl Control {
         self.tell(now);
         self.go_on(now);
         self.pulse.feel(&self.writer, now);
+        self.links.look(self.ports.as_ref(), now);
     }
 
     /// What has come, bounded; `None` when nothing can come any more.

@@ -29,6 +29,9 @@ pub trait Ports: Send {
         Vec::new()
     }
 
+    /// The link of a port, by its place, went up or down: what the kernel has of the port follows.
+    fn follow_link(&self, _port: usize, _up: bool) {}
+
     /// The frequency of the time-stamp counter, in cycles a second.
     fn cycles_per_second(&self) -> u64;
 }

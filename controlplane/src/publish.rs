@@ -24,17 +24,19 @@ use tether_dataplane::{
 /// has passed, and nothing is refused for it.
 const SPARE_CELLS: usize = 4096;
 
-/// Keys that are read but have no effect in this version: to warn of, nothing is done wrong.
+/// What can be run, and may not be what was meant, one sentence each.
 #[must_use]
-pub fn without_effect(config: &Config) -> Vec<String> {
+pub fn warnings(config: &Config) -> Vec<String> {
     let taps = config.ports.iter().filter(|port| port.kernel.is_some());
-    let taps = taps.map(|port| {
+    let twice = taps.filter(|port| port.device.starts_with("net_af_packet"));
+    let twice = twice.map(|port| {
         format!(
-            "port {}: `kernel` has no effect in this version: frames that are not for Tether are dropped",
+            "port {}: net_af_packet leaves every frame to the kernel too, which then gets it twice: see \
+             docs/kernel.md for how to drop it on the interface, or use net_af_xdp",
             port.device
         )
     });
-    taps.collect()
+    twice.collect()
 }
 
 /// How many affinity cells the data plane is to have.
@@ -66,7 +68,11 @@ fn port_spec(port: &config::Port, view: &PortView) -> PortSpec {
             .collect(),
         gateways: v4.into_iter().chain(v6).collect(),
         mtu: port.mtu.unwrap_or(MTU),
-        neighbours: Vec::new(),
+        neighbours: port
+            .neighbours
+            .iter()
+            .map(|it| (it.address, it.mac))
+            .collect(),
         spread: None,
     }
 }

@@ -12,9 +12,12 @@
 
 mod cores;
 mod nics;
+mod tap;
 
 pub use cores::Cores;
 pub use nics::Nics;
+use tap::Tap;
+pub use tap::TapError;
 
 use crate::{
     command::Command,
@@ -28,11 +31,12 @@ use std::{
     thread::{self, JoinHandle},
 };
 use tether_dataplane::{
-    Exchange,
+    Exchange, TapSpec,
     clock::Clock,
     limits::{HANDED_OVER, HELD},
     plane::Seat,
     port::{BURST, dpdk::DpdkPort},
+    tables::id::PortId,
     worker::{Idle, Worker},
 };
 
@@ -69,6 +73,31 @@ pub enum WorkersError {
         /// Why not, and what to do.
         error: dpdk::Error,
     },
+    /// A port whose driver takes no packets as long as they shall be.
+    #[error(
+        "port {device}: mtu = {wanted} is more than its driver {driver} takes, which is {most}: choose {most} or \
+         less, there and on the link, or another device"
+    )]
+    Mtu {
+        /// Its name in the configuration.
+        device: String,
+        /// Its driver.
+        driver: String,
+        /// As it is configured.
+        wanted: u16,
+        /// What can be had.
+        most: u16,
+    },
+    /// A port without the kernel's part of it.
+    #[error("port {device}: kernel = \"{interface}\": {error}")]
+    Tap {
+        /// Its name in the configuration.
+        device: String,
+        /// The interface that the kernel should have.
+        interface: String,
+        /// Why not, and what to do.
+        error: Box<TapError>,
+    },
     /// A worker has died.
     #[error(
         "the worker on core {core} has panicked, so tetherd stopped: \
@@ -94,6 +123,8 @@ pub struct Crew {
 struct Hand {
     core: u16,
     ports: Vec<DpdkPort>,
+    /// Its queue of every tap, with the port that the tap is beside.
+    taps: Vec<(PortId, DpdkPort, TapSpec)>,
 }
 
 /// Workers at work.
@@ -117,15 +148,13 @@ pub fn open(config: &Config, cores: &Cores) -> Result<(Nics, Crew), WorkersError
         .iter()
         .map(|core| Hand::new(*core))
         .collect();
-    let mut ports = Vec::new();
-    for (index, port) in config.ports.iter().enumerate() {
-        let opened = open_port(&eal, index, port, &mut hands);
-        ports.push(opened.map_err(|error| WorkersError::Port {
-            device: port.device.clone(),
-            error,
-        })?);
+    let (mut ports, mut taps) = (Vec::new(), Vec::new());
+    for (index, port) in (0..).zip(&config.ports) {
+        let nic = open_port(&eal, index, port, &mut hands)?;
+        taps.push(open_tap(&eal, (index, port), &nic, &mut hands)?);
+        ports.push(nic);
     }
-    let nics = Nics::new(ports, dpdk::cycles_per_second(&eal));
+    let nics = Nics::new(ports, taps, dpdk::cycles_per_second(&eal));
     let crew = Crew {
         eal,
         hands,
@@ -145,11 +174,14 @@ fn idle(idle: config::Idle) -> Idle {
 /// Opens a port and gives each worker its queue there.
 fn open_port(
     eal: &Eal,
-    index: usize,
+    index: u8,
     port: &config::Port,
     hands: &mut [Hand],
-) -> Result<Port, dpdk::Error> {
-    let found = Port::open(eal, &port.device)?;
+) -> Result<Port, WorkersError> {
+    let device = port.device.clone();
+    let refused = |error| WorkersError::Port { device, error };
+    let found = Port::open(eal, &port.device).map_err(refused.clone())?;
+    let mtu = settable_mtu(&found, port.mtu)?;
     let queues = u16::try_from(hands.len()).unwrap_or(u16::MAX);
     let pool = MempoolConfig {
         count: buffers(queues),
@@ -157,7 +189,7 @@ fn open_port(
         socket: found.socket(),
         data_room: data_room(port.mtu),
     };
-    let pool = Mempool::new(eal, &format!("tether_port{index}"), pool)?;
+    let pool = Mempool::new(eal, &format!("tether_port{index}"), pool).map_err(refused.clone())?;
     let pools = [pool.clone()];
     let settings = PortConfig {
         queues,
@@ -165,10 +197,10 @@ fn open_port(
         tx_descriptors: DESCRIPTORS,
         // Neighbour solicitations go to multicast addresses (RFC 4861, section 7.2.1).
         promiscuous: true,
-        mtu: settable_mtu(&found, port.mtu),
+        mtu,
         ..PortConfig::new(&pools)
     };
-    let (port, queues) = found.configure(&settings)?;
+    let (port, queues) = found.configure(&settings).map_err(refused)?;
     for (hand, queue) in hands.iter_mut().zip(queues) {
         hand.take(queue, &pool);
     }
@@ -179,6 +211,24 @@ fn open_port(
         hands.len()
     );
     Ok(port)
+}
+
+/// Opens the kernel's part of a port, where it shall have one.
+fn open_tap(
+    eal: &Eal,
+    (index, port): (u8, &config::Port),
+    nic: &Port,
+    hands: &mut [Hand],
+) -> Result<Option<Tap>, WorkersError> {
+    let Some(kernel) = &port.kernel else {
+        return Ok(None);
+    };
+    let opened = tap::open(eal, (index, port), kernel, nic, hands);
+    opened.map(Some).map_err(|error| WorkersError::Tap {
+        device: port.device.clone(),
+        interface: kernel.interface.clone(),
+        error: Box::new(error),
+    })
 }
 
 /// Frames that each queue holds, each way.
@@ -200,18 +250,27 @@ fn buffers(queues: u16) -> u32 {
     EACH * u32::from(queues)
 }
 
-/// The MTU that the device can be told; what it cannot be told is left to the operator.
-fn settable_mtu(port: &UnconfiguredPort, wanted: Option<u16>) -> Option<u16> {
-    let wanted = wanted?;
-    if wanted <= port.max_mtu() {
-        return Some(wanted);
+/// The MTU that the device is to be told. `net_af_packet` cannot be told one that its interface may have all the
+/// same: that is left to the operator.
+fn settable_mtu(port: &UnconfiguredPort, wanted: Option<u16>) -> Result<Option<u16>, WorkersError> {
+    let most = port.max_mtu();
+    match wanted {
+        Some(wanted) if wanted > most && port.driver_name() == "net_af_packet" => {
+            log::warn!(
+                "port {}: net_af_packet cannot be told an MTU of {wanted}: see that its interface has it \
+                 (`ip link set mtu`)",
+                port.name(),
+            );
+            Ok(None)
+        }
+        Some(wanted) if wanted > most => Err(WorkersError::Mtu {
+            device: port.name().to_owned(),
+            driver: port.driver_name().to_owned(),
+            wanted,
+            most,
+        }),
+        other => Ok(other),
     }
-    log::warn!(
-        "port {}: {} cannot be told an MTU of {wanted}: see that its interface has it (`ip link set mtu`)",
-        port.name(),
-        port.driver_name()
-    );
-    None
 }
 
 /// Bytes of a buffer: a whole frame of this MTU with two tags and its check sequence, in whole KiB as drivers'
@@ -230,6 +289,7 @@ impl Hand {
         Self {
             core,
             ports: Vec::new(),
+            taps: Vec::new(),
         }
     }
 
@@ -271,6 +331,9 @@ impl Crew {
                     Ok(lcore) => {
                         let mut worker = Worker::new(seat, hand.ports, flows).join(&exchange);
                         drop(exchange);
+                        for (port, tap, spec) in hand.taps {
+                            worker = worker.with_tap(port, tap, spec);
+                        }
                         drop(started.send(Ok(())));
                         worker.run(&clock, idle);
                         // Buffers go back through the thread's cache, so before its lcore id.

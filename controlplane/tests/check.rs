@@ -85,6 +85,25 @@ fn every_problem_is_said_with_its_place() {
     );
 }
 
+/// It can be run, if the operator sees to the interface.
+#[test]
+fn a_kernels_part_on_af_packet_is_warned_of() {
+    let text = good(Path::new("/run"), "127.0.0.1:0").replace(
+        "\"0000:03:00.0\"",
+        "\"net_af_packet0\"\nkernel = \"tether0\"",
+    );
+    let args = "[dpdk]\nargs = [\"--vdev=net_af_packet0,iface=veth0\"]\n";
+    let (file, ended) = run(&format!("{args}{text}"), &["--check"]);
+    assert_eq!(ended.code, 0, "{}", ended.stdout);
+    let lines: Vec<_> = ended.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("warning: port net_af_packet0: "),
+        "{lines:?}"
+    );
+    assert!(lines[0].contains("docs/kernel.md"), "{lines:?}");
+    assert_eq!(lines[1..], [format!("{file}: ok")]);
+}
+
 #[test]
 fn a_file_that_is_not_there_is_a_problem_of_both() {
     let file = ["--config", "/nonexistent/tether.toml"];

@@ -38,6 +38,8 @@ fates! {
     Returned "returned" "a backend's answer through NAT or full NAT, sent to its client";
     Answered "answered" "answered by the forwarder itself (ARP, NDP, ping)";
     Learned "learned" "an answer to the forwarder's own ARP or NDP question";
+    ToKernel "to_kernel" "not for the forwarder, passed on to the kernel of this host";
+    FromKernel "from_kernel" "sent by the kernel of this host, out by its port";
     FrameTruncated "frame_truncated" "shorter than its Ethernet header";
     FrameSegmented "frame_segmented" "a frame in several segments, which this path does not take";
     OtherMac "other_mac" "addressed to another station's MAC address";
@@ -84,6 +86,8 @@ fates! {
     OutOfHops "out_of_hops" "its time to live ended on the way through NAT";
     ProxySegment "proxy_segment" "a fragment that needs a PROXY header before it, or a segment that would stand in its place";
     TransmitFull "transmit_full" "the port's transmit queue was full";
+    KernelRateLimited "kernel_rate_limited" "for the kernel of this host, more than the port lets pass in a second";
+    KernelRefused "kernel_refused" "for the kernel of this host, whose interface is down or has a smaller MTU";
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@
 //! burst ─ parse ─ classify ─ flow known? ─yes─────────────────────────┬─ rewrite ─ transmit
 //!                     │            └─no── affinity? ─yes───────────────┤
 //!                not ours:                     └─no── schedule ────────┘
-//!                answer / drop
+//!                answer / kernel / drop
 //! ```
+//!
+//! Not ours on a port with a tap: to the kernel.
 //!
 //! Aside of it: later fragments go where their first one went, ICMP errors where the flow goes that
 //! they are about.
@@ -18,6 +20,7 @@ mod admit;
 mod follow;
 mod fragments;
 mod fullnat;
+mod kernel;
 mod leave;
 mod local;
 mod path;
@@ -48,6 +51,7 @@ use arrayvec::ArrayVec;
 use path::PathKey;
 
 pub(crate) use fragments::release as release_fragments;
+pub(crate) use kernel::pass_on;
 pub(crate) use leave::release_held;
 pub(crate) use place::{account_gone, is_expired};
 
@@ -174,6 +178,12 @@ impl Findings {
         found.map(|(_, cell)| *cell)
     }
 
+    /// Whether one of the first so many packets is done with in a way.
+    fn any_done(&self, count: usize, in_this_way: impl Fn(Fate) -> bool) -> bool {
+        let mut verdicts = self.verdicts.iter().take(count);
+        verdicts.any(|it| matches!(it, Verdict::Done(fate) if in_this_way(*fate)))
+    }
+
     fn verdict(&self, index: u8) -> Verdict {
         self.verdicts[usize::from(index)]
     }
@@ -181,9 +191,19 @@ impl Findings {
     fn decide(&mut self, index: u8, verdict: Verdict) {
         self.verdicts[usize::from(index)] = verdict;
     }
+
+    /// What is known of a packet, now that it has another place in the burst.
+    fn move_to(&mut self, place: u8, from: u8) {
+        self.decide(place, self.verdict(from));
+        for (packet, _) in &mut self.refreshes {
+            if *packet == from {
+                *packet = place;
+            }
+        }
+    }
 }
 
-/// Takes a burst that came by `port` to its fates. Leaves the burst empty.
+/// Takes a burst that came by `port` to its fates. Leaves the burst empty. Behind the ports stand their taps.
 pub(crate) fn forward<P: Port>(
     burst: &mut Burst<P::Frame>,
     port: PortId,
@@ -207,8 +227,12 @@ pub(crate) fn forward<P: Port>(
         fullnat::sessions(&lanes.v4.all, view, own);
         fullnat::sessions(&lanes.v6.all, view, own);
     }
-    fragments::settle(burst, view, own, &lanes.firsts, &lanes.later);
+    fragments::settle(burst, port, view, own, &lanes.firsts, &lanes.later);
     local::answer_all(burst, port, view, own, &lanes.local);
+    let (ports, taps) = ports.split_at_mut(own.outgoing.len());
+    if !taps.is_empty() {
+        kernel::divert(burst, port, view, own, taps);
+    }
     probe.ended(Stage::Aside);
     leave::send_all(burst, port, view, own, ports, probe);
     if !lanes.firsts.is_empty() && own.fragments.waiting() > 0 {

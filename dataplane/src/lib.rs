@@ -44,9 +44,11 @@ mod sessions;
 mod simd;
 mod solicit;
 mod sync;
+mod taps;
 mod wire;
 
 pub use counters::CountersView;
 pub use exchange::Exchange;
 pub use rcu::Generation;
+pub use taps::TapSpec;
 pub use wire::ethernet::Mac;

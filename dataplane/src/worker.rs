@@ -9,7 +9,7 @@ use crate::{
     counters::Counters,
     exchange::{Exchange, Times},
     flow_table::{FlowTable, Line4, Line6, Tick},
-    forward::{Findings, Lanes, View, forward},
+    forward::{Findings, Lanes, View, forward, pass_on},
     fragments::Fragments,
     held::Held,
     limits,
@@ -21,7 +21,8 @@ use crate::{
     sessions::Sessions,
     simd::cycles,
     sync::Arc,
-    tables::{Tables, affinity::AffinityTable},
+    tables::{Tables, affinity::AffinityTable, id::PortId},
+    taps::{TapSpec, Taps},
 };
 use housekeeping::Housekeeping;
 use std::sync::atomic::Ordering;
@@ -64,6 +65,8 @@ pub(crate) struct Own<F> {
     pub(crate) findings: Findings,
     /// ICMP errors that it may send.
     pub(crate) errors: Allowance,
+    /// Of which ports the kernel has a part.
+    pub(crate) taps: Taps<F>,
     /// Frames to send, for each port.
     pub(crate) outgoing: Vec<Burst<F>>,
     /// A burst for a single frame.
@@ -97,6 +100,7 @@ pub struct Worker<P: Port> {
     reader: Reader,
     tables: Arc<Published<Arc<Tables>>>,
     affinities: Arc<AffinityTable>,
+    /// Its taps stand behind them.
     ports: Vec<P>,
     incoming: Burst<P::Frame>,
     lanes: Lanes,
@@ -130,7 +134,8 @@ impl<P: Port> Worker<P> {
             held: Held::new(),
             fragments: Fragments::new(),
             findings: Findings::new(),
-            errors: Allowance::new(),
+            errors: Allowance::new(limits::ERRORS_PER_SECOND, limits::ERRORS_AT_ONCE),
+            taps: Taps::new(),
             outgoing: ports.iter().map(|_| Burst::new()).collect(),
             alone: Burst::new(),
         };
@@ -154,6 +159,16 @@ impl<P: Port> Worker<P> {
     #[must_use]
     pub fn join(mut self, exchange: &std::sync::Arc<Exchange<P::Frame>>) -> Self {
         self.own.exchange = Some(std::sync::Arc::clone(exchange));
+        self
+    }
+
+    /// The same worker, with a tap beside this port: what is not for the forwarder goes there, and what the kernel
+    /// sends there leaves by the port. Call it before the worker takes steps, at most once for each port.
+    #[must_use]
+    pub fn with_tap(mut self, port: PortId, tap: P, spec: TapSpec) -> Self {
+        let place = self.ports.len() - self.own.outgoing.len();
+        self.own.taps.add(port, place, spec);
+        self.ports.push(tap);
         self
     }
 
@@ -204,7 +219,8 @@ impl<P: Port> Worker<P> {
             }
         };
         let mut busy = false;
-        for port in crate::tables::port_ids(self.ports.len()) {
+        let count = self.own.outgoing.len();
+        for port in crate::tables::port_ids(count) {
             if let Some(exchange) = &self.own.exchange {
                 self.own.times.clear();
                 let worker = self.own.sessions.place();
@@ -226,8 +242,12 @@ impl<P: Port> Worker<P> {
                 );
             }
         }
+        if !self.own.taps.is_empty() {
+            let (own, ports) = (&mut self.own, &mut self.ports[..]);
+            busy |= pass_on(&mut self.incoming, snapshot(), own, ports);
+        }
         self.housekeeping
-            .run(snapshot(), &mut self.own, &mut self.ports);
+            .run(snapshot(), &mut self.own, &mut self.ports[..count]);
         self.own.counters.steps.add(1);
         self.own.counters.busy_steps.add(u64::from(busy));
         self.own.counters.commit(&self.own.desk.counters);

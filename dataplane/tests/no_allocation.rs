@@ -13,11 +13,13 @@ mod world;
 use allocation_counter::AllocationInfo;
 use frames::{from_to, patched};
 use tether_dataplane::{
+    TapSpec,
     plane::{FlowFilter, Question},
+    port::memory::MemoryPort,
     tables::{
         TablesSpec,
         backend::BackendState,
-        id::BackendId,
+        id::{BackendId, PortId},
         pool::PoolSpec,
         prefix::Prefix,
         service::{Forward, Scheduler},
@@ -230,12 +232,46 @@ fn nor_does_full_nat() {
     assert_eq!(counts["local_ports"], 3 * 7977);
 }
 
-fn ten_thousand_bursts(spec: TablesSpec, others: &[Vec<u8>]) -> World {
+/// With a tap, both ways, and a limit.
+#[test]
+fn nor_does_the_kernels_part() {
+    let mut world = settled(usual());
+    let (tap, kernel) = MemoryPort::new(1024, 512);
+    let spec = TapSpec {
+        per_second: 100,
+        mtu: 1500,
+    };
+    let worker = world.workers.remove(0);
+    world.workers.push(worker.with_tap(PortId(0), tap, spec));
+    let bgp = from_to("192.0.2.1:40000", "192.0.2.2:179").ack();
+    let others = [bgp.clone(), bgp.clone(), bgp.clone()];
+    let world = ten_thousand_bursts_of(world, &others, || {
+        while kernel.receive().is_some() {}
+        assert!(kernel.free_frames() < 1000 || kernel.send(&bgp));
+    });
+    let counts = world.counts(0);
+    for name in ["to_kernel", "from_kernel", "kernel_rate_limited"] {
+        assert!(counts[name] > 5000, "{name}: {counts:?}");
+    }
+}
+
+fn settled(spec: TablesSpec) -> World {
     let size = Size {
         flows: 16_384,
         ..USUAL
     };
-    let mut world = World::settled(admitted(spec), size);
+    World::settled(admitted(spec), size)
+}
+
+fn ten_thousand_bursts(spec: TablesSpec, others: &[Vec<u8>]) -> World {
+    ten_thousand_bursts_of(settled(spec), others, || ())
+}
+
+fn ten_thousand_bursts_of(
+    mut world: World,
+    others: &[Vec<u8>],
+    mut meanwhile: impl FnMut(),
+) -> World {
     start_all(&mut world);
     let mut coming = None;
     let (openings, following) = (openings(), following());
@@ -251,6 +287,7 @@ fn ten_thousand_bursts(spec: TablesSpec, others: &[Vec<u8>]) -> World {
         if burst.is_multiple_of(100) {
             turn_of_control(&mut world, burst, &mut coming);
         }
+        meanwhile();
         world.pass(11);
         let counted = step(&mut world);
         let (taken, balance) = (counted.count_total, counted.count_current);

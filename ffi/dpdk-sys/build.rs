@@ -15,6 +15,7 @@ const OLDEST_DPDK: &str = "22.11";
 const FUNCTIONS: &[&str] = &[
     "tether_.*",
     "rte_eal_cleanup",
+    "rte_eal_hotplug_add",
     "rte_eal_init",
     "rte_eth_dev_adjust_nb_rx_tx_desc",
     "rte_eth_dev_close",

@@ -58,7 +58,7 @@ fn log_to_stderr(filter: Option<&str>) {
 fn check(arguments: &Arguments) -> ExitCode {
     let problems = match Config::load(&arguments.config) {
         Ok(config) => {
-            for warning in publish::without_effect(&config) {
+            for warning in publish::warnings(&config) {
                 let _ = writeln!(io::stdout(), "warning: {warning}");
             }
             String::new()
@@ -76,7 +76,7 @@ fn check(arguments: &Arguments) -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let file = arguments.config;
     let config = Config::load(&file).map_err(|problems| advised(&problems))?;
-    for warning in publish::without_effect(&config) {
+    for warning in publish::warnings(&config) {
         log::warn!("{warning}");
     }
     let listeners = Listeners::bind(&config)?;

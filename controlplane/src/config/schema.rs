@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tether_dataplane::Mac;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -57,6 +58,14 @@ pub(super) struct Port {
     pub(super) mtu: Field<u16>,
     pub(super) vlan: Field<u16>,
     pub(super) kernel: Field<String>,
+    pub(super) kernel_rate: Field<u32>,
+    pub(super) neighbours: Vec<Neighbour>,
+}
+
+/// `[[port.neighbour]]`.
+pub(super) struct Neighbour {
+    pub(super) address: Field<IpAddr>,
+    pub(super) mac: Field<Mac>,
 }
 
 /// `[control]`.
@@ -200,6 +209,8 @@ fn workers(table: &mut Table<'_>) -> Workers {
 fn port(table: &mut Table<'_>) -> Port {
     let vlan = integer(1..=4094, "IEEE 802.1Q keeps 0 and 4095 for itself");
     let mtu = integer(1280..=9216, "IPv6 needs 1280, a buffer holds 9216");
+    let rate = integer(1..=1_000_000, "each frame costs its worker a system call");
+    table.goes_with("kernel_rate", "kernel");
     Port {
         place: table.place(),
         device: table.required("device", value::device),
@@ -208,6 +219,15 @@ fn port(table: &mut Table<'_>) -> Port {
         mtu: table.optional("mtu", mtu),
         vlan: table.optional("vlan", vlan),
         kernel: table.optional("kernel", value::interface),
+        kernel_rate: table.or("kernel_rate", rate, 10_000),
+        neighbours: table.tables("neighbour", neighbour),
+    }
+}
+
+fn neighbour(table: &mut Table<'_>) -> Neighbour {
+    Neighbour {
+        address: table.required("address", value::host),
+        mac: table.required("mac", value::mac),
     }
 }
 

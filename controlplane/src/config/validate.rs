@@ -23,6 +23,8 @@ mod tunnel;
 const MOST_PORTS: usize = 16;
 /// The most workers, each on a core of its own.
 const MOST_WORKERS: usize = 64;
+/// The most workers with a queue of a tap (DPDK `RTE_PMD_TAP_MAX_QUEUES`).
+const MOST_TAP_QUEUES: usize = 16;
 /// The most services.
 const MOST_SERVICES: usize = 4096;
 /// The most backends of all services together.

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tether_dataplane::Mac;
 use toml::de::DeValue;
 
 use super::duration;
@@ -129,19 +130,39 @@ pub(super) fn device(value: &DeValue<'_>) -> Result<String, Misfit> {
     )
 }
 
-/// A kernel interface's name: at most `IFNAMSIZ` (16) with its NUL, as `dev_valid_name` has it.
+/// A kernel interface's name: at most `IFNAMSIZ` (16) with its NUL. Fewer characters than the kernel takes: none
+/// that means something in the options of a DPDK device.
 pub(super) fn interface(value: &DeValue<'_>) -> Result<String, Misfit> {
-    let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%');
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
     let name = limited(
         value,
         15,
         allowed,
-        "visible ASCII characters without \"/\", \":\" and \"%\"",
+        "letters, digits, \"-\", \"_\", \".\" and \"@\"",
     )?;
     if name == "." || name == ".." {
         return Err(Misfit::new(format!("cannot be {name:?}")));
     }
     Ok(name)
+}
+
+/// The MAC address of one station.
+pub(super) fn mac(value: &DeValue<'_>) -> Result<Mac, Misfit> {
+    let text = string(value)?;
+    let bytes = text.split(':').map(|byte| {
+        let is_byte = byte.len() == 2 && byte.bytes().all(|it| it.is_ascii_hexdigit());
+        is_byte.then(|| u8::from_str_radix(byte, 16).ok()).flatten()
+    });
+    let bytes: Option<Vec<u8>> = bytes.collect();
+    let mac = bytes.and_then(|bytes| bytes.try_into().ok()).map(Mac);
+    let mac = mac.ok_or_else(|| {
+        Misfit::new(format!("is no MAC address: {text:?}")).help("such as 52:54:00:12:34:56")
+    })?;
+    if mac.is_unicast() {
+        Ok(mac)
+    } else {
+        Err(Misfit::new(format!("cannot be {mac}")).help("it must be one station's, not a group's"))
+    }
 }
 
 /// A file's path; whether the file is there is seen at start.

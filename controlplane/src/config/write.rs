@@ -4,7 +4,8 @@
 
 use super::{
     AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Forward, Fullnat, Health,
-    Limits, Port, Service, ServiceLimits, SignalListener, Tls, Tunnel, Workers, duration,
+    Kernel, Limits, Neighbour, Port, Service, ServiceLimits, SignalListener, Tls, Tunnel, Workers,
+    duration,
 };
 use std::{fmt::Display, net::IpAddr, path::Path, time::Duration};
 use toml::Value;
@@ -95,6 +96,7 @@ impl Writer {
             gateway_v6,
             vlan,
             mtu,
+            neighbours,
             kernel,
         } = port;
         self.table("[[port]]");
@@ -109,7 +111,15 @@ impl Writer {
         }
         self.optional("vlan", vlan.map(i64::from));
         self.optional("mtu", mtu.map(i64::from));
-        self.optional("kernel", kernel.as_ref().map(text));
+        if let Some(Kernel { interface, rate }) = kernel {
+            self.key("kernel", text(interface));
+            self.key("kernel_rate", i64::from(*rate));
+        }
+        for Neighbour { address, mac } in neighbours {
+            self.table("[[port.neighbour]]");
+            self.key("address", text(address));
+            self.key("mac", text(mac));
+        }
     }
 
     fn control(&mut self, control: &Control) {

@@ -1,6 +1,6 @@
 //! How the control thread and the data plane begin.
 
-use super::{Control, Inquiry, Pulse, Restored, Tally, Watchers};
+use super::{Control, Inquiry, Links, Pulse, Restored, Tally, Watchers};
 use crate::{
     audit::Audit,
     config::{self, Config},
@@ -109,6 +109,7 @@ impl Control {
             wheel: Wheel::new(now),
             tally: Tally::default(),
             pulse: Pulse::default(),
+            links: Links::default(),
             inquiry: Inquiry::new(workers),
             watchers: Watchers::default(),
             audit,

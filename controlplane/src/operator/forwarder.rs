@@ -103,6 +103,7 @@ fn neighbour(control: &Control, view: &NeighbourView, now: Millis) -> Neighbour 
         port: port.map_or(String::new(), |it| it.device.clone()),
         mac: view.mac.map(|mac| mac.to_string()),
         state: match (view.mac, age_ms) {
+            _ if view.is_given => NeighbourState::Static,
             (Some(_), Some(age_ms)) if age_ms < REACHABLE_MS => NeighbourState::Reachable,
             (Some(_), _) => NeighbourState::Stale,
             (None, Some(_)) => NeighbourState::Failed,

@@ -170,7 +170,7 @@ async fn read(
     let read = tokio::task::spawn_blocking(move || {
         let config = config().map_err(|problems| problems.lines())?;
         let certificates = read_credentials(&config).map_err(|error| vec![error.to_string()])?;
-        let warnings = publish::without_effect(&config).into_iter();
+        let warnings = publish::warnings(&config).into_iter();
         let warnings = warnings.chain(credentials_warning(&config)).collect();
         Ok(Candidate {
             config,

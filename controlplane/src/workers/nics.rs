@@ -1,5 +1,6 @@
 //! The ports as the control thread asks about them.
 
+use super::tap::Tap;
 use crate::ports::{PortView, Ports};
 use dpdk::{Port, PortStatistics, Rss};
 use tether_api::operator::PortCounters;
@@ -9,13 +10,16 @@ use tether_dataplane::{Mac, key::Protocol, tables::spread::Spread};
 #[derive(Debug)]
 pub struct Nics {
     ports: Vec<Port>,
+    /// The kernel's part of each, if it has one.
+    taps: Vec<Option<Tap>>,
     cycles_per_second: u64,
 }
 
 impl Nics {
-    pub(super) fn new(ports: Vec<Port>, cycles_per_second: u64) -> Self {
+    pub(super) fn new(ports: Vec<Port>, taps: Vec<Option<Tap>>, cycles_per_second: u64) -> Self {
         Self {
             ports,
+            taps,
             cycles_per_second,
         }
     }
@@ -29,6 +33,12 @@ impl Ports for Nics {
     fn spreads(&self) -> Vec<Option<Spread>> {
         let ports = self.ports.iter();
         ports.map(|port| port.rss().map(spread)).collect()
+    }
+
+    fn follow_link(&self, port: usize, up: bool) {
+        if let Some(Some(tap)) = self.taps.get(port) {
+            tap.set_carrier(up);
+        }
     }
 
     fn cycles_per_second(&self) -> u64 {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tether_controlplane::config::{
     AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Forward, Fullnat, Health,
-    Idle, Limits, OnBackendDown, OnConflict, Port, PortAddress, Prefix, Protocol, Refresh,
-    Scheduler, Service, ServiceLimits, SignalListener, Tls, Tunnel, Workers,
+    Idle, Kernel, Limits, Neighbour, OnBackendDown, OnConflict, Port, PortAddress, Prefix,
+    Protocol, Refresh, Scheduler, Service, ServiceLimits, SignalListener, Tls, Tunnel, Workers,
 };
 
 use super::EXAMPLE;
+use tether_dataplane::Mac;
 
 fn config(text: &str) -> Config {
     Config::parse("t", text).unwrap_or_else(|problems| panic!("{problems}\nin\n{text}"))
@@ -99,7 +100,11 @@ fn the_example_means_what_it_says() {
             gateway_v6: None,
             mtu: None,
             vlan: Some(100),
-            kernel: Some("tether0".to_owned()),
+            neighbours: Vec::new(),
+            kernel: Some(Kernel {
+                interface: "tether0".to_owned(),
+                rate: 10_000,
+            }),
         }],
         control: Control {
             signal: Some(SignalListener {
@@ -177,6 +182,22 @@ fn what_is_left_out_has_defaults() {
     expected.health = None;
     expected.backends[0].signal_from = vec![address("10.9.0.11")];
     assert_eq!(services, [expected]);
+}
+
+#[test]
+fn a_port_has_a_kernels_part_and_given_neighbours() {
+    let port = |keys: &str| config(&EXAMPLE.replacen("vlan = 100", keys, 1)).ports[0].clone();
+    let inline = port(
+        "kernel_rate = 500\nneighbour = [{ address = \"10.9.0.11\", mac = \"52:54:00:AB:cd:0e\" }]",
+    );
+    let expected = Neighbour {
+        address: address("10.9.0.11"),
+        mac: Mac([0x52, 0x54, 0, 0xab, 0xcd, 0x0e]),
+    };
+    assert_eq!(inline.neighbours, [expected]);
+    assert_eq!(inline.kernel.unwrap().rate, 500);
+    let link_local = "neighbour = [{ address = \"fe80::1\", mac = \"52:54:00:ab:cd:0e\" }]";
+    assert_eq!(port(link_local).neighbours.len(), 1);
 }
 
 #[test]

@@ -39,6 +39,14 @@ fn what_is_written_in_another_way_than_it_was_read_survives() {
         addresses = ["10.9.0.2/24", "fd00:9::2/64"]
         gateway = ["fd00:9::1", "10.9.0.1"]
         vlan = 7
+        kernel = "tap.7@x-_"
+        kernel_rate = 7
+        [[port.neighbour]]
+        address = "10.9.0.11"
+        mac = "02:00:00:00:00:01"
+        [[port.neighbour]]
+        address = "fe80::11"
+        mac = "02:00:00:00:00:01"
         [control]
         signal = "[::1]:7470"
         auth = "address"

@@ -1,11 +1,15 @@
 //! The forwarder as a neighbour on the link: ARP, NDP and ping, as the client's kernel asks.
 
+use rustix::process::Signal;
 use tether_api::operator::{NeighbourState, Status};
 
 use crate::testbed::{
     self, Testbed,
+    client::ask,
+    daemon::Daemon,
+    network::Network,
     setup::{Driver, Setup},
-    vip::{SHOP, SHOP6},
+    vip::{GAME, GAME6, SHOP, SHOP6},
     wait::{SOON, wait_until},
 };
 
@@ -61,5 +65,129 @@ fn the_forwarder_finds_its_backends() {
         // The first packets of a service wait for nobody then.
         bed.client("10.9.0.1").reach(SHOP);
         bed.client("fd00:9::1").reach(SHOP6);
+    });
+}
+
+/// A server that answers no ARP.
+fn silent(network: &Network) {
+    let server = &network.servers[0];
+    server.ip("link set data address 02:00:00:00:09:0b");
+    server.set("ipv4/conf/all/arp_ignore", "8");
+}
+
+#[test]
+fn a_given_neighbour_is_not_asked_for_and_others_are_learned() {
+    let given = "neighbour = [{ address = \"10.9.0.11\", mac = \"02:00:00:00:09:0b\" }]";
+    let setup = Setup::new().servers(1).port(given).prepare(silent);
+    testbed::run(setup, |bed| {
+        bed.client("10.9.0.1").reach(SHOP);
+        bed.client("fd00:9::1").reach(SHOP6);
+        let status: Status = bed.daemon.ctl(&["status"]);
+        let state = |address: &str| {
+            let mut neighbours = status.neighbours.iter();
+            let found = neighbours.find(|it| it.address.to_string() == address);
+            found.unwrap().state
+        };
+        assert_eq!(state("10.9.0.11"), NeighbourState::Static);
+        assert_eq!(state("fd00:9::11"), NeighbourState::Reachable);
+    });
+}
+
+/// As the servers of a data centre do: whole segments of it, in one buffer each.
+const JUMBO: u16 = 9000;
+
+#[test]
+fn jumbo_frames_pass_whole() {
+    testbed::run(Setup::new().mtu(JUMBO), |bed| {
+        bed.network.set_mtu(JUMBO);
+        for vip in [SHOP, SHOP6] {
+            let client = bed.client(vip.family().gateway());
+            client.connect(vip).echo(&vec![7; 10 << 20]);
+        }
+        for vip in [GAME, GAME6] {
+            let client = bed.client(vip.family().gateway());
+            let flow = client.datagrams(vip);
+            ask(&flow, &"x".repeat(1900)).unwrap();
+        }
+        let worker = &bed.daemon.check_accounts().workers[0];
+        assert_eq!(worker.fates["frame_segmented"], 0);
+        // Of two streams each way the clients' half: segments of 8960 bytes.
+        let packets = worker.received;
+        assert!(packets < 12_000, "{packets} packets for 20 MiB");
+        let bytes = bed.daemon.ctl::<Status>(&["status"]).ports[0]
+            .counters
+            .received_bytes;
+        assert!(bytes > 20 << 20, "{bytes} bytes");
+    });
+}
+
+#[test]
+fn an_mtu_that_the_driver_does_not_take_is_refused_at_start() {
+    testbed::run(Setup::new(), |bed| {
+        bed.daemon.signal(Signal::TERM);
+        bed.daemon.ended(SOON);
+        let wire = "[[port]]\ndevice = \"net_tap9\"\naddresses = [\"10.5.0.2/24\"]\nmtu = 9000";
+        let setup = Setup::new().vdev("net_tap9,iface=wire").more(wire);
+        let directory = bed.daemon.directory();
+        let said = Daemon::refused(&bed.network.forwarder, directory, &setup.toml(directory));
+        let expected = "port net_tap9: mtu = 9000 is more than its driver net_tap takes";
+        assert!(said.contains(expected), "{said}");
+    });
+}
+
+/// A port of DPDK's whose other end an interface of this host is: its link goes down with it.
+#[test]
+fn a_link_that_goes_down_is_told_and_the_kernels_part_follows() {
+    let wire =
+        "[[port]]\ndevice = \"net_tap9\"\naddresses = [\"10.5.0.2/24\"]\nkernel = \"tether1\"";
+    let setup = Setup::new().vdev("net_tap9,iface=wire").more(wire);
+    testbed::run(setup, |bed| {
+        let forwarder = &bed.network.forwarder;
+        let is_up = || {
+            let status: Status = bed.daemon.ctl(&["status"]);
+            (status.ports[1].link_up, status.ready)
+        };
+        let has_carrier = || {
+            let shown = forwarder.ip_output(&["link", "show", "tether1"]);
+            shown.contains("LOWER_UP") && !shown.contains("NO-CARRIER")
+        };
+        assert_eq!((is_up(), has_carrier()), ((true, true), true));
+        forwarder.ip("link set wire down");
+        bed.daemon.wait_for_log("port net_tap9: the link is down");
+        wait_until("no carrier", SOON, || !has_carrier());
+        assert_eq!(is_up(), (false, false));
+        forwarder.ip("link set wire up");
+        bed.daemon.wait_for_log("port net_tap9: the link is up");
+        wait_until("the carrier", SOON, has_carrier);
+        assert_eq!(is_up(), (true, true));
+        // The other port has been there all the time.
+        bed.client("10.9.0.1").reach(SHOP);
+    });
+}
+
+/// As a client is where another forwarder has had the VIPs until now.
+fn somebody_else_has_the_vips(network: &Network) {
+    for vip in ["10.9.0.100", "fd00:9::100"] {
+        network.client.ip(&format!(
+            "neighbour replace {vip} lladdr 02:00:00:00:00:99 dev data nud stale"
+        ));
+    }
+}
+
+#[test]
+fn a_start_tells_the_link_where_the_vips_are_now() {
+    let setup = Setup::new().prepare(somebody_else_has_the_vips);
+    testbed::run(setup, |bed| {
+        let status: Status = bed.daemon.ctl(&["status"]);
+        let mac = &status.ports[0].mac;
+        for vip in ["10.9.0.100", "fd00:9::100"] {
+            wait_until(&format!("{vip} to be at {mac}"), SOON, || {
+                let client = &bed.network.client;
+                let shown = client.ip_output(&["neighbour", "show", vip, "dev", "data"]);
+                shown.contains(mac)
+            });
+        }
+        // Nobody has asked.
+        assert_eq!(bed.daemon.check_accounts().workers[0].fates["answered"], 0);
     });
 }

@@ -17,14 +17,18 @@
 
 mod ack;
 mod affinity;
+mod apart;
+mod bgp;
 mod edge;
 mod fullnat;
 mod hostile;
+mod kernel;
 mod link;
 mod nat;
 mod operator;
 mod owner;
 mod paths;
+mod prefixes;
 mod process;
 mod proxied;
 mod python;

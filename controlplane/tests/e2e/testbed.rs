@@ -9,6 +9,7 @@ pub mod namespace;
 pub mod network;
 pub mod nginx;
 pub mod programs;
+pub mod running;
 pub mod server;
 pub mod setup;
 pub mod signals;
@@ -55,6 +56,7 @@ pub fn run(setup: Setup, test: impl FnOnce(&mut Testbed<'_>)) {
     if setup.is_nat() {
         network.answer_by_the_forwarder();
     }
+    setup.prepare_network(&network);
     let directory = TempDir::with_prefix(format!("{prefix}-")).unwrap();
     let servers = (1..).zip(&network.servers);
     let mut bed = Testbed {

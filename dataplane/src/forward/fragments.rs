@@ -19,6 +19,7 @@ use std::net::IpAddr;
 /// Remembers where first fragments go, then decides the later ones.
 pub(crate) fn settle<F: Frame>(
     burst: &Burst<F>,
+    port: PortId,
     view: View<'_>,
     own: &mut Own<F>,
     firsts: &[(u8, u16)],
@@ -34,7 +35,7 @@ pub(crate) fn settle<F: Frame>(
         let verdict = match fragment_id(burst[usize::from(*index)].bytes(), *l3) {
             Some(id) => match own.fragments.find(&id, view.now) {
                 Some(toward) => Verdict::To(toward),
-                None if is_for_us(&id, view) => Verdict::Early(*l3),
+                None if is_for_us(&id, own.taps.is_on(port), view) => Verdict::Early(*l3),
                 None => Verdict::Done(Fate::NoService),
             },
             None => Verdict::Done(Fate::FragmentMalformed),
@@ -99,11 +100,16 @@ pub(crate) fn release<P: Port>(view: View<'_>, own: &mut Own<P::Frame>, ports: &
     own.count_held();
 }
 
-/// Whether a packet is addressed to the forwarder or a VIP, or a backend answers by it.
-fn is_for_us(id: &FragmentId, view: View<'_>) -> bool {
+/// Whether a packet is addressed to the forwarder or a VIP, or a backend answers by it. Where the kernel has the
+/// port too, it puts together itself what is addressed to the forwarder alone.
+fn is_for_us(id: &FragmentId, has_kernel: bool, view: View<'_>) -> bool {
     let [source, destination] = id.addresses.map(|address| match (id.protocol, address) {
         (0, v6) => IpAddr::from(v6),
         (_, [a, b, c, d, ..]) => IpAddr::from([a, b, c, d]),
     });
-    view.tables.stations.is_ours(destination) || view.tables.answering.has(source)
+    let stations = &view.tables.stations;
+    if has_kernel && stations.is_own(destination) {
+        return stations.is_vip(destination);
+    }
+    stations.is_ours(destination) || view.tables.answering.has(source)
 }

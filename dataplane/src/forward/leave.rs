@@ -212,7 +212,7 @@ fn set_aside<P: Port>(
 }
 
 /// Sends what the queue takes within a bounded number of tries; drops and counts the rest.
-fn transmit<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) -> usize {
+pub(super) fn transmit<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) -> usize {
     for _ in 0..TRIES {
         if frames.is_empty() {
             return 0;

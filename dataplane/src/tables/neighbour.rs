@@ -50,6 +50,8 @@ pub struct NeighbourView {
     pub port: PortId,
     /// Where it answers, if it does.
     pub mac: Option<Mac>,
+    /// Whether that was given, and is not asked for.
+    pub is_given: bool,
     /// When it last answered.
     pub confirmed: Option<Millis>,
 }
@@ -160,6 +162,7 @@ impl Neighbour {
             address: self.address,
             port: self.port,
             mac: self.mac(),
+            is_given: confirmed == GIVEN,
             confirmed: (confirmed != 0 && confirmed != GIVEN).then_some(Millis(confirmed)),
         }
     }

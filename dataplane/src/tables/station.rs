@@ -60,6 +60,8 @@ pub(crate) struct Stations {
     ports: Vec<Station>,
     /// Sorted; ARP, NDP and ping look here, no packet of a flow does.
     ours: Vec<IpAddr>,
+    /// The VIPs that are one address, sorted.
+    vips: Vec<IpAddr>,
     /// The VIPs that are more than one address. They are answered for, not announced.
     prefixes: Vec<Prefix>,
     /// Who may send, of each family; new flows look here.
@@ -78,7 +80,9 @@ impl Stations {
         let mut ours: Vec<IpAddr> = own.map(|(address, _)| *address).collect();
         let is_one = |vip: &Prefix| vip.length() == bits(vip.address());
         let (single, mut prefixes): (Vec<Prefix>, Vec<Prefix>) = vips.partition(is_one);
-        ours.extend(single.into_iter().map(Prefix::address));
+        let mut vips: Vec<IpAddr> = single.into_iter().map(Prefix::address).collect();
+        vips.sort_unstable();
+        ours.extend(&vips);
         prefixes.dedup();
         ours.sort_unstable();
         ours.dedup();
@@ -98,6 +102,7 @@ impl Stations {
         Self {
             ports: ports.collect(),
             ours,
+            vips,
             prefixes,
             senders,
             edition: 0,
@@ -153,6 +158,18 @@ impl Stations {
                 .any(|(own, _)| *own == address)
         };
         of(self.get(port)) || !self.ports.iter().any(of)
+    }
+
+    /// Whether it is a VIP.
+    pub(crate) fn is_vip(&self, address: IpAddr) -> bool {
+        self.vips.binary_search(&address).is_ok()
+            || self.prefixes.iter().any(|prefix| prefix.holds(address))
+    }
+
+    /// Whether it is a port's own address; it may be a VIP too.
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
+        let mut own = self.specs().flat_map(|port| &port.addresses);
+        own.any(|(own, _)| *own == address)
     }
 
     /// Whether ARP, NDP and ping for this address are answered.

@@ -5,6 +5,7 @@ use crate::{
     frames::{OUTSIDE, ROUTER, arp, from_to, ndp, patched, tagged, written},
     fullnat,
     hostile::with_options,
+    kernel::{AMPLE, tap},
     nat::by_one_port,
     paths, proxied,
     related::{error4, parts},
@@ -17,7 +18,7 @@ use etherparse::{ArpOperation, IpFragOffset, IpNumber, Ipv6Extensions, Ipv6Fragm
 use etherparse::{PacketBuilder, PacketBuilderStep};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use tether_dataplane::{
-    Mac,
+    Mac, TapSpec,
     fate::Fate,
     limits::{FRAGMENT_WAIT_MS, HANDED_OVER, HELD_PER_NEIGHBOUR, HOLD_MS},
     tables::{backend::BackendState, service::OnBackendDown},
@@ -420,6 +421,35 @@ fn behind() -> World {
     world
 }
 
+fn kernel_cases() -> Vec<Case> {
+    let with = |of_tap| {
+        let mut world = World::new();
+        let kernel = tap(&mut world, OUTSIDE_PORT, of_tap, 512);
+        (world, kernel)
+    };
+    let syn = from_to("192.0.2.1:4000", "192.0.2.2:179").syn();
+    let (sends, kernel) = with(AMPLE);
+    assert!(kernel.send(&syn));
+    let (mut spent, _) = with(TapSpec {
+        per_second: 1,
+        ..AMPLE
+    });
+    (0..64).for_each(|_| spent.put(0, OUTSIDE_PORT, &syn));
+    spent.step(0);
+    let (short, _) = with(TapSpec { mtu: 20, ..AMPLE });
+    vec![
+        within(with(AMPLE).0, Fate::ToKernel, "BGP", vec![syn.clone()]),
+        within(sends, Fate::FromKernel, "BGP answers", vec![]),
+        within(
+            spent,
+            Fate::KernelRateLimited,
+            "too much BGP",
+            vec![syn.clone()],
+        ),
+        within(short, Fate::KernelRefused, "longer than its MTU", vec![syn]),
+    ]
+}
+
 fn cases() -> Vec<Case> {
     [
         link_cases(),
@@ -434,6 +464,7 @@ fn cases() -> Vec<Case> {
         nat_cases(),
         fullnat_cases(),
         vec![proxied_case()],
+        kernel_cases(),
     ]
     .into_iter()
     .flatten()

@@ -14,6 +14,7 @@ mod forwarding;
 mod frames;
 mod fullnat;
 mod hostile;
+mod kernel;
 mod life;
 mod local;
 mod nat;

@@ -73,6 +73,25 @@ pub(crate) fn for_port(name: &str) -> String {
     }
 }
 
+/// What to do about a virtual device that cannot be made.
+pub(crate) fn for_vdev(name: &str) -> String {
+    let host = Host {
+        free_hugepages: 0,
+        root: is_root(),
+        has_plugin: plugin_exists,
+    };
+    for_vdev_on(&host, name)
+}
+
+fn for_vdev_on(host: &Host, name: &str) -> String {
+    let mut advice: Vec<String> = missing_driver(host, name).into_iter().collect();
+    if !host.root && advice.is_empty() {
+        advice.push(ROOT.to_owned());
+    }
+    advice.push(LOG.to_owned());
+    advice.join("; ")
+}
+
 /// The devices that `--vdev` arguments name, with their options.
 fn devices<'a>(args: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     args.iter()
@@ -224,6 +243,25 @@ mod tests {
         };
         assert!(for_start_on(&user, &["--no-huge"], 13).contains("run as root"));
         assert!(!for_start_on(&host(), &["--no-huge"], 13).contains("run as root"));
+    }
+
+    #[test]
+    fn a_virtual_device_that_cannot_be_made_wants_its_driver_or_root() {
+        let without = Host {
+            has_plugin: |_| false,
+            ..host()
+        };
+        let advice = for_vdev_on(&without, "net_tap7");
+        assert!(
+            advice.contains("apt-get install librte-net-tap"),
+            "{advice}"
+        );
+        let user = Host {
+            root: false,
+            ..host()
+        };
+        assert!(for_vdev_on(&user, "net_tap7").contains("run as root"));
+        assert_eq!(for_vdev_on(&host(), "net_tap7"), LOG);
     }
 
     #[test]

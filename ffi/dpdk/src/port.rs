@@ -1,14 +1,15 @@
 //! Ports: open one, configure it, get its queues.
 //!
 //! ```text
-//! Port::open ─ UnconfiguredPort::configure ──▶ Port           asked about: link, MAC, counters
-//!                                          └─▶ Vec<Queue>     given to workers, one each
+//! Port::open, create ─ UnconfiguredPort::configure ──▶ Port         asked about: link, MAC, counters
+//!                                                  └─▶ Vec<Queue>   given to workers, one each
 //! ```
 //!
 //! The device is started when `configure` returns, and stopped and closed when the `Port` and all
 //! its `Queue`s are gone. A closed device does not come back in this process.
 
 mod configure;
+mod create;
 mod rss;
 mod statistics;
 
@@ -103,6 +104,15 @@ impl Port {
         let claim = Claim::new(eal, name)?;
         let device = Device::new(&claim)?;
         Ok(UnconfiguredPort { claim, device })
+    }
+
+    /// Makes a virtual device with these options, as `--vdev=NAME,OPTIONS` does at start, and opens it.
+    ///
+    /// # Errors
+    /// [`Error::Call`] with advice: there is no such driver, or it refuses the options; what it says is logged.
+    pub fn create(eal: &Eal, name: &str, options: &str) -> Result<UnconfiguredPort, Error> {
+        create::plug(eal, name, options)?;
+        Self::open(eal, name)
     }
 
     /// Device name.

@@ -144,6 +144,7 @@ fn tables() -> TablesSpec {
             gateways: Vec::new(),
             mtu: 1500,
             neighbours: addresses.iter().map(|it| (*it, BACKEND)).collect(),
+            spread: None,
         }],
         services: vec![ServiceSpec {
             id: ServiceId(0),
@@ -159,7 +160,9 @@ fn tables() -> TablesSpec {
             on_backend_down: OnBackendDown::Balance,
             clients: ClientLists::default(),
             limits: FlowLimits::default(),
+            proxy_protocol: false,
         }],
         backends: backends.collect(),
+        pools: Vec::new(),
     }
 }

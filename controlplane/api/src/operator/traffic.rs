@@ -144,6 +144,8 @@ pub enum NeighbourState {
     Stale,
     /// Asked in vain.
     Failed,
+    /// Given by the configuration, and not asked for.
+    Static,
 }
 
 /// A backend or gateway on the link.

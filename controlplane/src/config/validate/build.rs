@@ -8,8 +8,8 @@ use toml::Spanned;
 use crate::config::schema::{self, Field, File};
 use crate::config::words::{AuthWord, CheckWord};
 use crate::config::{
-    AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Fullnat, Health, Port,
-    Service, ServiceLimits, SignalListener, Tunnel, Workers,
+    AffinityPolicy, Audit, Auth, Backend, Check, Config, Control, Dpdk, Fullnat, Health, Kernel,
+    Neighbour, Port, Service, ServiceLimits, SignalListener, Tunnel, Workers,
 };
 
 pub(super) fn config(file: File) -> Option<Config> {
@@ -47,6 +47,7 @@ fn workers(workers: schema::Workers) -> Option<Workers> {
 
 fn port(port: schema::Port) -> Option<Port> {
     let gateways = plain(port.gateways?);
+    let rate = value(port.kernel_rate)?;
     Some(Port {
         device: value(port.device)?,
         addresses: plain(port.addresses?),
@@ -60,7 +61,19 @@ fn port(port: schema::Port) -> Option<Port> {
         }),
         mtu: value(port.mtu),
         vlan: value(port.vlan),
-        kernel: value(port.kernel),
+        neighbours: port
+            .neighbours
+            .into_iter()
+            .map(neighbour)
+            .collect::<Option<_>>()?,
+        kernel: value(port.kernel).map(|interface| Kernel { interface, rate }),
+    })
+}
+
+fn neighbour(neighbour: schema::Neighbour) -> Option<Neighbour> {
+    Some(Neighbour {
+        address: value(neighbour.address)?,
+        mac: value(neighbour.mac)?,
     })
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use toml::Spanned;
 
-use super::{MOST_PORTS, MOST_WORKERS, at_most, unique};
+use super::{MOST_PORTS, MOST_TAP_QUEUES, MOST_WORKERS, at_most, unique};
 use crate::config::PortAddress;
 use crate::config::problem::Problem;
 use crate::config::schema::{Control, File, Known, Port};
@@ -18,10 +18,13 @@ pub(super) fn check(file: &File, problems: &mut Vec<Problem>) {
     check_args(file.args.iter().flatten(), problems);
     check_cores(file, problems);
     check_unique_ports(&file.ports, problems);
+    check_taps(file, problems);
     for port in &file.ports {
         check_gateways(port, problems);
+        check_neighbours(port, problems);
         if let Some(args) = &args {
             check_device(port, args, problems);
+            check_frames(port, args, problems);
         }
     }
     if let Some(control) = &file.control {
@@ -90,6 +93,21 @@ fn check_unique_ports(ports: &[Port], problems: &mut Vec<Problem>) {
     );
 }
 
+/// Each worker has a queue of every tap.
+fn check_taps(file: &File, problems: &mut Vec<Problem>) {
+    let workers = file.workers.iter().filter_map(|it| it.cores.as_ref());
+    let workers = workers.map(Vec::len).next().unwrap_or(0);
+    for (_, place) in file.ports.iter().filter_map(|port| port.kernel.known()) {
+        if workers > MOST_TAP_QUEUES {
+            let message = format!(
+                "{workers} workers are too many for a port with \"kernel\": DPDK's tap has {MOST_TAP_QUEUES} queues"
+            );
+            let help = format!("use at most {MOST_TAP_QUEUES} cores, or leave \"kernel\" out");
+            problems.push(Problem::new(place, message).help(help));
+        }
+    }
+}
+
 fn check_gateways(port: &Port, problems: &mut Vec<Problem>) {
     let gateways = || port.gateways.iter().flatten();
     for (index, gateway) in gateways().enumerate() {
@@ -101,6 +119,26 @@ fn check_gateways(port: &Port, problems: &mut Vec<Problem>) {
         }
         if let Some(addresses) = &port.addresses {
             check_gateway(gateway, addresses, problems);
+        }
+    }
+}
+
+fn check_neighbours(port: &Port, problems: &mut Vec<Problem>) {
+    let known = || port.neighbours.iter().filter_map(|it| it.address.known());
+    unique(known(), |address| format!("neighbour {address}"), problems);
+    for (address, place) in known() {
+        let mut own = port.addresses.iter().flatten().map(Spanned::get_ref);
+        if own.clone().any(|own| own.address == *address) {
+            let message = format!("the neighbour {address} is the port's own address");
+            problems.push(Problem::new(place, message));
+        } else if !is_link_local(*address)
+            && port.addresses.is_some()
+            && !own.any(|own| own.is_on_link(*address))
+        {
+            let message =
+                format!("the neighbour {address} is in no subnet of the port's \"addresses\"");
+            let help = "a neighbour is on-link: correct it or give it to another [[port]]";
+            problems.push(Problem::new(place, message).help(help));
         }
     }
 }
@@ -135,7 +173,7 @@ fn check_device(port: &Port, args: &[&str], problems: &mut Vec<Problem>) {
         return;
     };
     if device.starts_with("net_") {
-        if !vdevs(args).any(|vdev| vdev == device) {
+        if !vdevs(args).any(|(vdev, _)| vdev == device) {
             let message = format!("no \"--vdev\" in dpdk.args makes the device {device:?}");
             let help = format!("add \"--vdev={device},...\" there");
             problems.push(Problem::new(place, message).help(help));
@@ -146,15 +184,49 @@ fn check_device(port: &Port, args: &[&str], problems: &mut Vec<Problem>) {
     }
 }
 
-/// The names of the virtual devices that `args` make.
-fn vdevs<'a>(args: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+/// A frame of `net_af_packet` must hold a whole packet: what is longer it would cut off without a word.
+fn check_frames(port: &Port, args: &[&str], problems: &mut Vec<Problem>) {
+    /// What the kernel puts before a packet there (`tpacket_rcv`, with `TPACKET_V2`).
+    const BEFORE: u32 = 80;
+    /// The driver's own choice.
+    const USUAL: u32 = 2048;
+    let (Some((device, _)), Some((mtu, place))) = (port.device.known(), port.mtu.known()) else {
+        return;
+    };
+    if !device.starts_with("net_af_packet") {
+        return;
+    }
+    let Some(options) = vdevs(args).find_map(|(name, options)| (name == device).then_some(options))
+    else {
+        return;
+    };
+    let given = options
+        .split(',')
+        .find_map(|it| it.strip_prefix("framesz="));
+    let given = given.and_then(|it| it.parse().ok()).unwrap_or(USUAL);
+    let wanted = u32::from(*mtu) + BEFORE;
+    if given < wanted {
+        let message = format!(
+            "packets of {mtu} bytes do not fit into the frames of {device:?}, which have {given}"
+        );
+        let frame = wanted.next_multiple_of(1024);
+        let help = format!(
+            "give it \"framesz={frame},blocksz={}\" in dpdk.args",
+            4 * frame
+        );
+        problems.push(Problem::new(place, message).help(help));
+    }
+}
+
+/// The virtual devices that `args` make: names and options.
+fn vdevs<'a>(args: &'a [&'a str]) -> impl Iterator<Item = (&'a str, &'a str)> {
     let before = std::iter::once("").chain(args.iter().copied());
     before
         .zip(args.iter().copied())
         .filter_map(|(before, arg)| {
             let attached = arg.strip_prefix("--vdev=");
             let vdev = attached.or_else(|| (before == "--vdev").then_some(arg))?;
-            vdev.split(',').next()
+            Some(vdev.split_once(',').unwrap_or((vdev, "")))
         })
 }
 

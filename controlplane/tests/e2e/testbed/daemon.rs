@@ -52,6 +52,20 @@ impl Daemon {
         daemon
     }
 
+    /// Runs it on a configuration that it does not start with; what it says.
+    #[track_caller]
+    pub fn refused(host: &Namespace, directory: &Path, toml: &str) -> String {
+        let file = directory.join("refused.toml");
+        fs::write(&file, toml).unwrap();
+        let mut command = host.command(tetherd());
+        command.arg("--config").arg(file);
+        let output = command.env("RUNTIME_DIRECTORY", directory).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        said
+    }
+
     /// Where all its files are.
     pub fn directory(&self) -> &Path {
         &self.directory

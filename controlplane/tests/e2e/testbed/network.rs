@@ -94,10 +94,15 @@ impl Network {
 
     fn create_switch(&self) {
         for bridge in LINKS {
-            self.switch.ip(&format!(
-                "link add {bridge} type bridge mcast_snooping 0\nlink set {bridge} up"
-            ));
+            self.add_bridge(bridge);
         }
+    }
+
+    /// One more bridge on the switch.
+    pub fn add_bridge(&self, bridge: &str) {
+        self.switch.ip(&format!(
+            "link add {bridge} type bridge mcast_snooping 0\nlink set {bridge} up"
+        ));
     }
 
     fn create_client(&self) {
@@ -140,16 +145,28 @@ impl Network {
     /// Lays the cables of a host, known to the switch by a short name.
     fn plug(&self, host: &Namespace, short: &str) {
         for link in LINKS {
-            let port = format!("{short}-{link}");
-            let switch = self.switch.name();
-            host.ip(&format!(
-                "link add {link} type veth peer name {port} netns {switch}"
-            ));
-            host.finish_frames_of(link);
-            self.switch.finish_frames_of(&port);
-            self.switch.ip(&format!("link set {port} master {link} up"));
-            host.ip(&format!("link set {link} up"));
+            self.plug_into(host, short, link);
         }
+    }
+
+    /// Lays the cable of a host to a bridge.
+    pub fn plug_into(&self, host: &Namespace, short: &str, bridge: &str) {
+        let port = self.lay(host, short, bridge);
+        self.switch.ip(&format!("link set {port} master {bridge}"));
+    }
+
+    /// Lays a cable from a host to the switch, and to nothing there; its name at that end.
+    pub fn lay(&self, host: &Namespace, short: &str, link: &str) -> String {
+        let port = format!("{short}-{link}");
+        let switch = self.switch.name();
+        host.ip(&format!(
+            "link add {link} type veth peer name {port} netns {switch}"
+        ));
+        host.finish_frames_of(link);
+        self.switch.finish_frames_of(&port);
+        self.switch.ip(&format!("link set {port} up"));
+        host.ip(&format!("link set {link} up"));
+        port
     }
 }
 

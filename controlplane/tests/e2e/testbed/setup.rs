@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use super::vip::{Family, VIPS, Vip};
+use super::{
+    network::Network,
+    vip::{Family, VIPS, Vip},
+};
 use tether_api::operator::Protocol;
 
 /// How DPDK reaches the veth.
@@ -32,6 +35,11 @@ pub struct Setup {
     health: bool,
     limits: String,
     state: bool,
+    port: String,
+    vdevs: Vec<&'static str>,
+    more: String,
+    prepare: Option<fn(&Network)>,
+    servers_at: Option<[&'static str; 2]>,
 }
 
 impl Setup {
@@ -55,6 +63,52 @@ impl Setup {
             health: false,
             limits: String::new(),
             state: false,
+            port: String::new(),
+            vdevs: Vec::new(),
+            more: String::new(),
+            prepare: None,
+            servers_at: None,
+        }
+    }
+
+    /// A line of `[[port]]`.
+    pub fn port(mut self, line: &str) -> Self {
+        writeln!(self.port, "{line}").unwrap();
+        self
+    }
+
+    /// The servers are backends by addresses that begin so, instead of by those on `data`.
+    pub fn servers_at(self, v4: &'static str, v6: &'static str) -> Self {
+        Self {
+            servers_at: Some([v4, v6]),
+            ..self
+        }
+    }
+
+    /// Another device of DPDK.
+    pub fn vdev(mut self, vdev: &'static str) -> Self {
+        self.vdevs.push(vdev);
+        self
+    }
+
+    /// Tables after all others.
+    pub fn more(mut self, tables: &str) -> Self {
+        writeln!(self.more, "{tables}").unwrap();
+        self
+    }
+
+    /// What is done to the network before the daemon starts.
+    pub fn prepare(self, prepare: fn(&Network)) -> Self {
+        Self {
+            prepare: Some(prepare),
+            ..self
+        }
+    }
+
+    /// Does to the network what is to be done before the daemon starts.
+    pub fn prepare_network(&self, network: &Network) {
+        if let Some(prepare) = self.prepare {
+            prepare(network);
         }
     }
 
@@ -152,6 +206,13 @@ impl Setup {
 
     /// The address by which server `number` is a backend of a service.
     fn backend_address(&self, vip: &Vip, number: usize) -> String {
+        if let Some([v4, v6]) = self.servers_at {
+            let begins = match vip.family() {
+                Family::V4 => v4,
+                Family::V6 => v6,
+            };
+            return format!("{begins}{}", 10 + number);
+        }
         match (self.gateway, self.backends) {
             (Some(family), _) => family.far_address(number),
             (None, family) => family.unwrap_or(vip.family()).server_address(number),
@@ -193,9 +254,12 @@ impl Setup {
             .map(|it| format!("mtu = {it}\n"))
             .unwrap_or_default();
         let gateway = self.gateway_line();
+        let port = &self.port;
+        let others = self.vdevs.iter().map(|it| format!(", \"--vdev={it}\""));
+        let others: String = others.collect();
         let mut text = format!(
             r#"[dpdk]
-args = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix=tether", "--vdev={vdev}"]
+args = ["--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix=tether", "--vdev={vdev}"{others}]
 
 [workers]
 cores = {cores:?}
@@ -205,7 +269,7 @@ idle = "yield"
 [[port]]
 device = "{device}"
 addresses = ["10.9.0.2/24", "fd00:9::2/64"]
-{gateway}{mtu}
+{gateway}{mtu}{port}
 [control]
 signal = "10.8.0.2:7470"
 auth = "address"
@@ -221,6 +285,7 @@ audit = "{directory}/audit.log"
         for vip in VIPS {
             self.write_service(&vip, &mut text);
         }
+        text.push_str(&self.more);
         text
     }
 

@@ -25,6 +25,29 @@ fn an_unknown_port_is_refused_with_the_known_ones_and_advice() {
 }
 
 #[test]
+fn a_device_can_be_made_after_the_start() {
+    let made = Port::create(eal(), "net_null_made", "size=99").unwrap();
+    assert_eq!(
+        (made.name(), made.driver_name()),
+        ("net_null_made", "net_null")
+    );
+    assert!(Port::names(eal()).contains(&"net_null_made".to_owned()));
+}
+
+#[test]
+fn a_device_that_cannot_be_made_is_an_error_with_advice() {
+    let error = Port::create(eal(), "net_nonsense7", "").unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("rte_eal_hotplug_add failed for net_nonsense7"),
+        "{text}"
+    );
+    assert!(text.contains("there is no driver net_nonsense"), "{text}");
+    let error = Port::create(eal(), "net_null_options", "nonsense=1").unwrap_err();
+    assert!(error.errno().is_some(), "{error}");
+}
+
+#[test]
 fn a_port_is_open_once_at_a_time() {
     let first = Port::open(eal(), "net_null_claim").unwrap();
     let second = Port::open(eal(), "net_null_claim").unwrap_err();
