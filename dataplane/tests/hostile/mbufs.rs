@@ -31,6 +31,8 @@ use std::{
 use tether_dataplane::{CountersView, Exchange, fate::Fate, port::dpdk::DpdkPort, worker::Worker};
 
 const FRAMES: u64 = 1_000_000;
+/// Fates that they meet at least. Some need what is not here: taps, full queues, all ports in use.
+const FATES_MET: usize = 40;
 /// Layouts of ports: in VLANs and not, two and one.
 const LAYOUTS: u8 = 8;
 /// Of each pool: more than a worker can hold, and bursts of jumbo frames in many buffers.
@@ -332,5 +334,5 @@ fn a_million_frames_have_one_fate_each_and_every_buffer_comes_back() {
         println!("{:>8} {}", count, fate.name());
     }
     let met = fates.iter().filter(|it| **it > 0).count();
-    assert!(met * 5 >= Fate::COUNT * 4, "most fates are met: {met}");
+    assert!(met >= FATES_MET, "{met} fates are met");
 }
