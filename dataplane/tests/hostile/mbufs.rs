@@ -182,10 +182,10 @@ fn retarget(frame: &mut [u8], numbers: [u8; 8]) {
                 packet[22..24].copy_from_slice(&port.to_be_bytes());
             }
         }
-        [_, _, _, _, _, _, _, _, _, _, _, _, 0x86, 0xdd, packet @ ..] if packet.len() >= 40 => {
-            if packet[24..30] == [0x20, 1, 0xd, 0xb8, 0, 0x80] {
-                packet[39] = 0x80 + vip % 7;
-            }
+        [_, _, _, _, _, _, _, _, _, _, _, _, 0x86, 0xdd, packet @ ..]
+            if packet.get(24..30) == Some(&[0x20, 1, 0xd, 0xb8, 0, 0x80]) && packet.len() >= 40 =>
+        {
+            packet[39] = 0x80 + vip % 7;
         }
         _ => {}
     }
