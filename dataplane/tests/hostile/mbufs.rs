@@ -13,7 +13,7 @@ use super::{
         check::check_frame,
         input::Input,
         mutate::{LEN_MAX, mutate},
-        network::{Layout, OUTSIDE},
+        network::{LOCAL_PORT, LOCAL_PORTS, Layout, OUTSIDE},
         plane::Plane,
         sums::make_right,
     },
@@ -31,6 +31,8 @@ use std::{
 use tether_dataplane::{CountersView, Exchange, fate::Fate, port::dpdk::DpdkPort, worker::Worker};
 
 const FRAMES: u64 = 1_000_000;
+/// Fates that they meet at least. Some need what is not here: taps, full queues, all ports in use.
+const FATES_MET: usize = 40;
 /// Layouts of ports: in VLANs and not, two and one.
 const LAYOUTS: u8 = 8;
 /// Of each pool: more than a worker can hold, and bursts of jumbo frames in many buffers.
@@ -143,6 +145,10 @@ fn frame(captured: &[Vec<u8>], vlan: Option<u16>, numbers: &mut Numbers) -> Vec<
         &captured[usize::try_from(place).unwrap()]
     };
     let (mut frame, other) = (pick().clone(), pick());
+    let number = numbers.next();
+    if number.is_multiple_of(4) {
+        retarget(&mut frame, (number >> 8).to_be_bytes());
+    }
     if let Some(vlan) = vlan {
         let [high, low] = vlan.to_be_bytes();
         frame.splice(12..12, [0x81, 0, high, low]);
@@ -160,6 +166,30 @@ fn frame(captured: &[Vec<u8>], vlan: Option<u16>, numbers: &mut Numbers) -> Vec<
         }
     }
     frame
+}
+
+/// The same to another VIP, or as the answer of a backend of full NAT to a local port.
+fn retarget(frame: &mut [u8], numbers: [u8; 8]) {
+    let [.., backend, port, vip] = numbers;
+    match frame {
+        [_, _, _, _, _, _, _, _, _, _, _, _, 8, 0, packet @ ..] if packet.len() >= 24 => {
+            if packet[16..19] == [203, 0, 113] {
+                packet[19] = 80 + vip % 7;
+            } else if packet[12..15] == [10, 0, 0] {
+                packet[15] = 33 + backend % 8;
+                packet[16..20].copy_from_slice(&[10, 0, 0, 200]);
+                let port = LOCAL_PORT + u16::from(port) % LOCAL_PORTS;
+                packet[22..24].copy_from_slice(&port.to_be_bytes());
+            }
+        }
+        [_, _, _, _, _, _, _, _, _, _, _, _, 0x86, 0xdd, packet @ ..]
+            if packet.get(24..30) == Some(&[0x20, 1, 0xd, 0xb8, 0, 0x80]) && packet.len() >= 40 =>
+        {
+            packet[39] = 0x80 + vip % 7;
+        }
+        _ => {}
+    }
+    make_right(frame);
 }
 
 fn receive(path: &Path, layout: Layout, is_inside: bool) -> u64 {
@@ -304,5 +334,5 @@ fn a_million_frames_have_one_fate_each_and_every_buffer_comes_back() {
         println!("{:>8} {}", count, fate.name());
     }
     let met = fates.iter().filter(|it| **it > 0).count();
-    assert!(met * 10 >= Fate::COUNT * 9, "most fates are met: {met}");
+    assert!(met >= FATES_MET, "{met} fates are met");
 }
