@@ -533,7 +533,6 @@ pub(crate) struct Door<'a, F> {
 }
 
 /// Sends a single frame on. Where it is too big, nobody is told: its sender sends others.
-#[expect(clippy::too_many_arguments, reason = "what a burst has in its own")]
 pub(crate) fn send_alone<P: Port>(
     mut frame: P::Frame,
     toward: Toward,

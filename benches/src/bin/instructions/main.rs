@@ -87,10 +87,10 @@ fn under_valgrind(work: Work, bursts: usize) -> Result<u64, Box<dyn Error>> {
         .output()
         .map_err(|error| format!("valgrind cannot be run ({error}): apt-get install valgrind"))?;
     let told = String::from_utf8_lossy(&output.stderr);
-    let collected = told
+    let mut collected = told
         .lines()
         .filter_map(|line| line.split_once("Collected : "));
-    let count = collected.last().map(|(_, count)| count.trim().parse());
+    let count = collected.next_back().map(|(_, count)| count.trim().parse());
     match count {
         Some(Ok(count)) if output.status.success() => Ok(count),
         _ => Err(format!("valgrind counted nothing: {told}").into()),

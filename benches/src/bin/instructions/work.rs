@@ -26,7 +26,8 @@ const BACKEND: Mac = Mac([2, 0, 0, 0, 0, 2]);
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 100);
 const BACKENDS: u16 = 10;
 /// Clients, and so frames: a multiple of a burst.
-const CLIENTS: u32 = 16 * BURST as u32;
+const CLIENTS: u32 = 1024;
+const _: () = assert!((CLIENTS as usize).is_multiple_of(BURST));
 const SYN: u8 = 2;
 const ACK: u8 = 16;
 const NOW: Millis = Millis(1_000_000);
