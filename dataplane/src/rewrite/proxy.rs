@@ -137,7 +137,7 @@ fn move_segment(
     if flags & tcp::SYN != 0 {
         let len = len?;
         segment.lower_mss(packet, len);
-        return Some(Stream::begun(acknowledged, len, stream));
+        return Some(Stream::begun(acknowledged, len));
     }
     let stream = stream?;
     let back = stream.back(acknowledged);

@@ -268,6 +268,29 @@ fn a_client_cannot_write_the_header_itself() {
     }
 }
 
+/// Nor by a second connection from the same port that begins with the same number: what the first one's
+/// backend has taken says nothing of the second one's.
+#[test]
+fn nor_by_beginning_again_with_the_same_number() {
+    let mut connection = Connection::open(fullnat(), USUAL, CLIENT, WEB4);
+    connection.syn_acks(0);
+    let flow = connection.flow;
+    let len = u32::try_from(header(flow).len()).unwrap();
+    connection.sends(0, b"G");
+    connection.acknowledges(0, len + 1, |_| ());
+    let syn = flow.segment(b"", |tcp| (tcp.syn, tcp.sequence_number) = (true, SYN));
+    connection.world.send(&syn);
+    connection.syn_acks(0);
+    let forged = header(from_to("192.0.2.66:6", WEB4));
+    let across = flow.segment(&forged, |tcp| {
+        (tcp.ack, tcp.sequence_number) = (true, SYN + 1 - len + 1);
+    });
+    assert!(connection.world.send(&across).is_empty());
+    assert_eq!(connection.world.counts(0)["proxy_segment"], 1);
+    let own = [&header(flow)[..], b"GET"].concat();
+    assert_eq!(connection.sends(0, b"GET"), (0, own));
+}
+
 #[test]
 fn a_first_segment_must_leave_room_for_the_header() {
     let mut connection = Connection::open(fullnat(), USUAL, CLIENT, WEB4);

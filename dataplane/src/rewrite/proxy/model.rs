@@ -359,7 +359,8 @@ fn another_connection_begins_with_its_own_syn_ack() {
     let mut answer = frame(true, &tcp, b"");
     assert_eq!(connection.relayed(&mut answer), Some(TAKEN));
     assert_eq!(read(&answer).0.acknowledgment_number, 9001);
-    // Taken: numbers are counted from there. The same again is late, and says nothing.
+    // Taken: numbers are counted from there. The same again may be another connection's, whose client has
+    // chosen the same number: nothing of it is taken until its backend says so.
     (connection.syn, connection.stream) = (9000, Some(TAKEN));
     connection.syn_acks();
     let fresh = Stream {
@@ -373,7 +374,18 @@ fn another_connection_begins_with_its_own_syn_ack() {
         ..fresh
     });
     connection.syn_acks();
-    assert!(connection.taken());
+    assert_eq!(connection.stream, Some(fresh));
+    let mut tcp = segment(0);
+    tcp.acknowledgment_number = 9001 + u32::from(TAKEN.len);
+    let mut answer = frame(true, &tcp, b"");
+    let taken = connection.relayed(&mut answer);
+    assert_eq!(
+        taken,
+        Some(Stream {
+            taken: true,
+            ..fresh
+        })
+    );
 }
 
 #[test]

@@ -50,15 +50,15 @@ impl Stream {
         }
     }
 
-    /// After a SYN-ACK that acknowledges the client's SYN by this number; the one before, where it comes
-    /// again.
-    pub(super) fn begun(start: u32, len: u16, before: Option<Self>) -> Self {
-        let fresh = Self {
+    /// After a SYN-ACK that acknowledges the client's SYN by this number. Nothing of one before is kept, not even
+    /// at the same number, which the client chooses: what that one's backend has taken is no header of this
+    /// one. Where a SYN-ACK only comes again, the next acknowledgment sets it right.
+    pub(super) fn begun(start: u32, len: u16) -> Self {
+        Self {
             start,
             len,
             taken: false,
-        };
-        before.filter(|it| it.start == start).unwrap_or(fresh)
+        }
     }
 
     /// After the backend has acknowledged up to this number.
