@@ -66,7 +66,9 @@ pub(super) fn diverted<F>(
     view: View<'_>,
     own: &mut Own<F>,
 ) {
-    let Some(tap) = own.tap.as_mut().filter(|tap| tap.wants_any()) else {
+    // One that was closed has seen other bursts.
+    let tap = own.tap.as_mut();
+    let Some(tap) = tap.filter(|tap| tap.is_open() && tap.wants_any()) else {
         return;
     };
     let taken = kept.len() - refused;

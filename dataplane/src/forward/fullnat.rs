@@ -49,12 +49,29 @@ pub(crate) fn replies<F, K: PathKey>(
 
 /// To whose client a packet to a local address goes: that of its port's session, if it comes from the
 /// backend by the port to it. A port of another worker is that one's to decide.
-pub(crate) fn reply<F, K: FlowKey>(
+fn reply<F, K: FlowKey>(
     key: &K,
     local: LocalId,
     came_by: PortId,
     view: View<'_>,
     own: &mut Own<F>,
+) -> Result<Toward, Fate> {
+    let toward = from_backend(key, local, came_by, view, own)?;
+    if let Toward::ClientOf(_, id) = toward
+        && let Some(session) = own.sessions.get_mut(id)
+    {
+        session.hear(view.tick);
+    }
+    Ok(toward)
+}
+
+/// The same of whatever is about such a packet: it is no life of its backend.
+fn from_backend<F, K: FlowKey>(
+    key: &K,
+    local: LocalId,
+    came_by: PortId,
+    view: View<'_>,
+    own: &Own<F>,
 ) -> Result<Toward, Fate> {
     let port = key.ports().destination();
     let ports = view.tables.pools.local(local);
@@ -70,9 +87,6 @@ pub(crate) fn reply<F, K: FlowKey>(
     let is_from = from.ip() == key.source() && from.port() == key.ports().source();
     if !is_from || port != came_by || session.protocol() != key.protocol() {
         return Err(Fate::NoSession);
-    }
-    if let Some(session) = own.sessions.get_mut(id) {
-        session.hear(view.tick);
     }
     Ok(Toward::ClientOf(sender, id))
 }
@@ -208,10 +222,10 @@ pub(crate) fn error_at<F, K: FlowKey>(
     key: &K,
     came_by: PortId,
     view: View<'_>,
-    own: &mut Own<F>,
+    own: &Own<F>,
 ) -> Option<Result<Toward, Fate>> {
     let local = view.tables.pools.find(key.destination())?;
-    let toward = reply(key, local, came_by, view, own);
+    let toward = from_backend(key, local, came_by, view, own);
     Some(toward.map_err(|_| Fate::IcmpNoFlow))
 }
 

@@ -277,6 +277,8 @@ impl Leg {
     ) -> Option<(SocketAddr, SocketAddr)> {
         match self {
             Self::There(id) => {
+                // A frame that has waited may have outlived it.
+                sessions.get(id)?;
                 let local = view.tables.pools.socket(id.local(), id.port());
                 Some((local?, translation.backend))
             }

@@ -121,7 +121,8 @@ fn owner_of_session<F, K: PathKey>(
     view: View<'_>,
     own: &Own<F>,
 ) -> Option<u8> {
-    if service.spec.forward != Forward::Fullnat {
+    // One that is known here, and cannot be followed, is this worker's to place (contract rule R9).
+    if service.spec.forward != Forward::Fullnat || new.is_known {
         return None;
     }
     fullnat::other_owner(new.index, &new.key, came_by, view, own)

@@ -215,6 +215,29 @@ fn a_flow_lives_while_its_backend_is_heard_and_its_port_is_free_after() {
     assert_eq!(world.counts(0)["local_ports_used"], 0);
 }
 
+/// Anybody can send an error: it keeps nothing alive.
+#[test]
+fn r8_an_error_about_a_local_port_keeps_no_flow() {
+    let mut world = world();
+    let flow = from_to(&format!("{CLIENT}:1"), WEB4);
+    world.send(&flow.syn());
+    let there = seen(&world.send(&flow.ack()));
+    let (IpAddr::V4(from), IpAddr::V4(to)) = (there.service.ip(), there.client.ip()) else {
+        panic!("IPv4")
+    };
+    let error = PacketBuilder::ethernet2(mac_at(from.into()).0, INSIDE.0)
+        .ipv4(from.octets(), to.octets(), 60)
+        .icmpv4_raw(3, 3, [0; 4]);
+    let error = crate::frames::written(|out| error.write(out, &there.ack()[14..54]));
+    for _ in 0..20 {
+        pass_seconds(&mut world, 30);
+        world.put(0, INSIDE_PORT, &error);
+        world.step(0);
+    }
+    assert_eq!(world.counts(0)["flows_expired"], 1);
+    assert_eq!(world.counts(0)["local_ports_used"], 0);
+}
+
 #[test]
 fn without_a_free_port_a_new_flow_waits_for_one() {
     let mut spec = fullnat();
