@@ -22,13 +22,17 @@ pub(crate) fn known_flows<F, K: PathKey>(
     lanes.new.clear();
     let flows = K::flows(&mut own.flows);
     let settled = Settled::at(view.tick);
+    let mut resets = Resets::default();
     for entry in &lanes.all {
         match settled_backend(entry, settled, flows, view) {
-            Some(backend) => {
+            Some(backend) if !resets.may_be_before(entry.hash) => {
                 let verdict = Verdict::To(Toward::Backend(backend));
                 own.findings.decide(entry.index, verdict);
             }
-            None => lanes.beyond.push(*entry),
+            _ => {
+                resets.note(entry);
+                lanes.beyond.push(*entry);
+            }
         }
     }
     follow_changing(lanes, flows, view, &mut own.findings);
@@ -56,6 +60,24 @@ fn follow_changing<K: PathKey>(
             Some(place) => follow_to(place, entry, flows, view, findings, new),
             None => new.push(*entry),
         }
+    }
+}
+
+/// The flows that a burst resets, by some bits of their hashes. A packet after the reset does change its
+/// flow: it shows that another has sent the reset.
+#[derive(Default)]
+struct Resets(u64);
+
+impl Resets {
+    fn note<K: PathKey>(&mut self, entry: &Entry<K>) {
+        if event_of(entry) == TcpEvent::Rst {
+            self.0 |= 1 << (entry.hash >> 58);
+        }
+    }
+
+    #[inline]
+    fn may_be_before(&self, hash: u64) -> bool {
+        self.0 != 0 && self.0 >> (hash >> 58) & 1 != 0
     }
 }
 

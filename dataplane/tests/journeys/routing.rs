@@ -118,6 +118,21 @@ fn r4_a_retransmitted_syn_follows_its_flow_over_a_start() {
     assert_eq!(world.receiver(&flow(2).syn()), Some(B2));
 }
 
+/// A client that goes on after "its" RST did not send it, in the same burst as well as later.
+#[test]
+fn r1_a_forged_reset_ends_no_flow_that_goes_on_in_the_same_burst() {
+    let mut world = World::new();
+    for frames in [vec![flow(1).syn()], vec![flow(1).ack(); 2]] {
+        world.send_all(&frames);
+    }
+    world.send_all(&[flow(1).rst(), flow(1).ack()]);
+    for _ in 0..40 {
+        world.pass(1000);
+        world.step(0);
+    }
+    assert_eq!(world.counts(0)["flows_expired"], 0);
+}
+
 #[test]
 fn r4_a_syn_after_the_end_opens_a_new_flow() {
     let mut world = World::new();
