@@ -48,7 +48,7 @@ allowed_cores() {
 reserve_hugepages() {
     local needed=$FEW_HUGEPAGES part
     for part in "${PARTS[@]}"; do
-        [[ $part =~ ^(control|signals|start)$ ]] || needed=$HUGEPAGES
+        [[ $part =~ ^(control|signals|start|instructions)$ ]] || needed=$HUGEPAGES
     done
     HUGEPAGES_BEFORE=$(sysctl -n vm.nr_hugepages)
     has_hugepages "$needed" && return

@@ -3,6 +3,9 @@
 use crate::{bar::Bar, html::about, plots::path_table, results::Results};
 use std::fmt::Write as _;
 
+/// What is not met, what was tried, what remains.
+const REMAINS: &str = include_str!("remains.md");
+
 const HOW: &str = "\
 ## How it was measured
 
@@ -49,5 +52,22 @@ pub(crate) fn page(results: &Results, bars: &[Bar]) -> String {
             bar.verdict()
         );
     }
-    page + "\n" + &path_table(results) + "\n" + HOW
+    page + "\n" + &path_table(results) + "\n" + &instructions(results) + REMAINS + "\n" + HOW
+}
+
+/// Instructions a packet, which another commit can be compared by on any machine.
+fn instructions(results: &Results) -> String {
+    let mut table = String::from("| instructions a packet (valgrind) | |\n|---|---|\n");
+    for (work, what) in [
+        ("known", "of a known flow"),
+        ("new", "that opens a flow, through Maglev"),
+        ("new-by-affinity", "that opens a flow, through an affinity"),
+    ] {
+        let counted = results.of("instructions").with("work", work);
+        if let Some(count) = counted.median("instructions_per_packet") {
+            // Writing to a string does not fail.
+            let _ = writeln!(table, "| {what} | {count:.0} |");
+        }
+    }
+    table + "\n"
 }
