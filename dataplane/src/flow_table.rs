@@ -568,7 +568,7 @@ mod tests {
             1 => (0_u32..60).prop_map(Step::Remove),
             1 => (0_usize..20, 0_u16..100).prop_map(|(lines, backend)| Step::Sweep(lines, backend)),
         ];
-        prop::collection::vec(step, 1..200)
+        prop::collection::vec(step, 1..if cfg!(miri) { 50 } else { 200 })
     }
 
     proptest! {

@@ -14,19 +14,58 @@ check_unsafe() {
     return 1
 }
 
-# test_workspace: all but the end-to-end tests, which need root and the machine for themselves, and
-# those that ask scapy, a stage of their own.
-test_workspace() {
-    local integration
-    mapfile -t integration < <(cargo metadata --no-deps --format-version 1 | jq -r '
-        [.packages[].targets[] | select(.kind == ["test"]).name] | unique - ["e2e", "scapy"] | .[] | "--test=" + .')
-    cargo test --workspace --lib --bins --examples "${integration[@]}" --no-fail-fast
+# compile_with_clippy: from here on cargo's compiler for the workspace is clippy, as `cargo clippy` has it,
+# and a warning is an error. So nothing is compiled once for its lints and once more for its tests.
+compile_with_clippy() {
+    local space=__CLIPPY_HACKERY__
+    export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D${space}warnings$space
 }
 
-# test_with_loom: in a directory of its own, because another --cfg builds everything anew.
+# build_workspace: everything that there is to build, and a list of it.
+build_workspace() {
+    compile_with_clippy
+    cargo build --workspace --all-targets --message-format=json-render-diagnostics >"$OUTPUT/built"
+}
+
+# built_tests: what was built and holds tests, a line each: its name, its package's directory, its source
+# in there, its program.
+built_tests() {
+    jq -r 'select(.reason == "compiler-artifact" and .profile.test and .executable and .target.kind != ["bench"])
+        | (.manifest_path | rtrimstr("Cargo.toml")) as $directory
+        | [.target.name, $directory, (.target.src_path | ltrimstr($directory)), .executable] | @tsv' "$OUTPUT/built"
+}
+
+# run_tests DIRECTORY SOURCE COMMAND...: as cargo would, by which the table of rules knows them.
+run_tests() {
+    echo "     Running $2"
+    (cd "$1" && "${@:3}")
+}
+
+# test_workspace: all but the end-to-end tests, which need root and the machine for themselves. What kills
+# the daemon again and again waits more than it works: the others run meanwhile.
+test_workspace() {
+    local name directory source program crash status=0
+    compile_with_clippy
+    read -r _ directory source program < <(built_tests | grep '^crash\>')
+    run_tests "$directory" "$source" "$program" &>"$OUTPUT/crash" &
+    crash=$!
+    while read -r name directory source program; do
+        case $name in
+            crash | e2e) ;;
+            *) run_tests "$directory" "$source" "$program" || status=$? ;;
+        esac
+    done < <(built_tests)
+    wait "$crash" || status=$?
+    cat "$OUTPUT/crash"
+    return "$status"
+}
+
+# test_with_loom: in a directory of its own, because another --cfg builds everything anew. Only loom itself
+# is worth an optimiser's time.
 test_with_loom() {
     CARGO_TARGET_DIR=$TARGET/loom RUSTFLAGS='--cfg tether_loom' \
-        cargo test -p tether-dataplane --no-default-features --lib --release loom
+        cargo test -p tether-dataplane --no-default-features --lib \
+        --config profile.dev.package.loom.opt-level=2 --config profile.dev.package.generator.opt-level=2 loom
 }
 
 # test_with_miri: what has no FFI and more to it than arithmetic (the schedulers are just that, and take it
@@ -50,10 +89,22 @@ interpreted() {
         cargo +nightly miri test -p tether-dataplane --no-default-features --lib "$@"
 }
 
+test_without_dpdk() {
+    compile_with_clippy
+    cargo test -p tether-dataplane --no-default-features --no-fail-fast "$@"
+}
+
+test_documentation() {
+    compile_with_clippy
+    cargo test --workspace --doc --no-fail-fast
+}
+
 test_end_to_end() {
-    local runner="CARGO_TARGET_$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER"
-    ((EUID == 0)) || export "$runner=sudo -E"
-    cargo test --workspace --test e2e -- --test-threads=1 --show-output
+    local directory source program sudo=()
+    compile_with_clippy
+    ((EUID == 0)) || sudo=(sudo -E)
+    read -r _ directory source program < <(built_tests | grep '^e2e\>')
+    run_tests "$directory" "$source" "${sudo[@]}" "$program" --test-threads=1 --show-output
 }
 
 # check_demo DRIVER: every step is there and was right, and nothing is left.

@@ -6,7 +6,7 @@ use crate::testbed::{self, Testbed, programs::tetherctl, setup::Setup};
 
 /// Its findings, and its exit code.
 fn findings(bed: &Testbed<'_>) -> (Vec<Value>, Option<i32>) {
-    let mut doctor = bed.network.forwarder.command(tetherctl());
+    let mut doctor = bed.network.forwarder.command(&tetherctl());
     let config = bed.daemon.directory().join("tether.toml");
     doctor.args(["doctor", "--json", "--config"]).arg(config);
     let output = doctor.output().unwrap();

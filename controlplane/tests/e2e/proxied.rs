@@ -139,7 +139,7 @@ struct Shop(Child);
 
 impl Shop {
     fn open(server: &testbed::server::Server<'_>) -> Self {
-        let mut command = server.host.command(programs::shop());
+        let mut command = server.host.command(&programs::shop());
         let port = SHOP.port_at_servers();
         command.args(["--listen", &format!("[::]:{port}"), "--name", &server.name]);
         command.args(["--tether", FORWARDER, "--proxy-protocol"]);

@@ -232,6 +232,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "65,536 ports take minutes there")]
     fn other_ports_of_an_address_and_one_too_many_are_refused() {
         let other = PoolSpec {
             ports: (2000, 3000),

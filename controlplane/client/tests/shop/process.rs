@@ -18,14 +18,21 @@ use crate::{
     forwarder::{Forwarder, PATIENCE},
 };
 
-/// The example, built at most once: `cargo test --test shop` alone would not.
+/// The example, built at most once, with the whole workspace as all its tests are: `cargo test --test shop`
+/// alone would not build it.
 fn program() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let own = std::env::current_exe().unwrap();
         let directory = own.ancestors().nth(2).unwrap();
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--example", "shop", "--manifest-path"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--manifest-path",
+        ]);
         cargo.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
         cargo.arg("--target-dir").arg(directory.parent().unwrap());
         if directory.ends_with("release") {

@@ -63,7 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (1_u64..800).prop_map(Step::Pass),
         2 => Just(Step::Turn),
     ];
-    prop::collection::vec(step, 1..if cfg!(miri) { 25 } else { 120 })
+    prop::collection::vec(step, 1..if cfg!(miri) { 12 } else { 120 })
 }
 
 /// An affinity as the naive table knows it.
