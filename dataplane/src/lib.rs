@@ -31,6 +31,7 @@ mod fragments;
 pub mod fuzzing;
 mod hash;
 mod held;
+mod huge;
 mod inspect;
 #[cfg(test)]
 mod models;
