@@ -10,13 +10,26 @@ use crate::{
 /// the service does not take.
 #[inline]
 pub(crate) fn classify<'a, K: FlowKey>(key: &K, tables: &'a Tables) -> Result<&'a Service, Fate> {
-    let (source, destination) = (key.source(), key.destination());
-    let ports = key.ports();
-    let service = tables
-        .services
-        .find(key.protocol(), destination, ports.destination())
-        .ok_or(Fate::NoService)?;
-    if ports.source() == 0 || !tables.stations.may_send(source) {
+    taken_by(service_of(key, tables)?, key, tables)
+}
+
+/// The service that a packet addresses.
+#[inline]
+pub(crate) fn service_of<'a, K: FlowKey>(key: &K, tables: &'a Tables) -> Result<&'a Service, Fate> {
+    let (protocol, port) = (key.protocol(), key.ports().destination());
+    let service = tables.services.find(protocol, key.destination(), port);
+    service.ok_or(Fate::NoService)
+}
+
+/// That service, if it takes a flow from this source.
+#[inline]
+pub(crate) fn taken_by<'a, K: FlowKey>(
+    service: &'a Service,
+    key: &K,
+    tables: &Tables,
+) -> Result<&'a Service, Fate> {
+    let source = key.source();
+    if key.ports().source() == 0 || !tables.stations.may_send(source) {
         return Err(Fate::BadSource);
     }
     if !service.takes(source) {

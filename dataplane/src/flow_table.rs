@@ -4,7 +4,8 @@
 //! in one of two others. A new flow takes a free or timed-out place; failing that, the place of the
 //! oldest half-open flow near it; never that of an established one, which at most moves to another
 //! of its own lines (a SYN flood pushes out only its like). Without any place the flow is forwarded
-//! all the same, but not remembered.
+//! all the same, but not remembered. In a crowded table, where nearly every place is taken, a half-open
+//! flow in the first two lines gives way without a look at the others: a flood waits for no other memory.
 //!
 //! Costs: 16 bytes of key and state for each IPv4 place, and 8 for what an affinity placed; one
 //! cache line per packet of a known flow.
@@ -13,16 +14,21 @@ mod line;
 #[cfg(test)]
 mod model;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use line::{Line, Line4, Line6};
 pub(crate) use state::{Flow, Placement, Settled, TcpEvent, Tick};
 
-use crate::{hash::HashKeys, sessions::SessionId, simd::prefetch, tables::affinity::CellId};
+use crate::{hash::HashKeys, huge, sessions::SessionId, simd::prefetch, tables::affinity::CellId};
 
 /// Places in a line.
 pub(crate) const WAYS: usize = 4;
 /// Lines that a flow may be in: two neighbours, and two others.
 const CHOICES: usize = 4;
+const LAST_CHOICE: i32 = 3;
+/// Flows of two lines that are elsewhere: as many as are counted.
+const MANY: u8 = u8::MAX;
 /// The ways, as seats in their line.
 const SEATS: [i32; WAYS] = [0, 1, 2, 3];
 
@@ -67,8 +73,9 @@ pub(crate) struct FlowTable<L: Line> {
     attached: usize,
     keys: HashKeys,
     flows: usize,
-    /// How many flows are not in their first two lines: where none is, nobody looks there.
-    elsewhere: usize,
+    /// For each two neighbouring lines, how many flows that belong there are not: where none is, nobody
+    /// looks elsewhere. One that has come to `MANY` is not counted any more.
+    elsewhere: Box<[u8]>,
     sweep: usize,
 }
 
@@ -77,13 +84,13 @@ impl<L: Line> FlowTable<L> {
     pub(crate) fn new(flows: usize) -> Self {
         let lines = Self::lines_for(flows);
         Self {
-            lines: (0..lines).map(|_| L::default()).collect(),
-            cells: vec![[CellId::default(); WAYS]; lines].into_boxed_slice(),
+            lines: huge::slice(lines, |_| L::default()),
+            cells: huge::slice(lines, |_| [CellId::default(); WAYS]),
             sessions: vec![[0; WAYS]; lines].into_boxed_slice(),
             attached: 0,
             keys: HashKeys::random(),
             flows: 0,
-            elsewhere: 0,
+            elsewhere: huge::slice(lines / 2, |_| 0),
             sweep: 0,
         }
     }
@@ -94,7 +101,8 @@ impl<L: Line> FlowTable<L> {
 
     /// Bytes of a table with room for `flows` flows.
     pub(crate) fn bytes_for(flows: usize) -> usize {
-        Self::lines_for(flows) * (size_of::<L>() + size_of::<[CellId; WAYS]>())
+        let lines = Self::lines_for(flows);
+        lines * (size_of::<L>() + size_of::<[CellId; WAYS]>()) + lines / 2
     }
 
     /// Flows that are remembered, timed-out ones that were not swept yet included.
@@ -122,15 +130,29 @@ impl<L: Line> FlowTable<L> {
     /// Asks for the other lines where it may be.
     #[inline]
     pub(crate) fn prefetch_beyond(&self, hash: u64) {
-        for line in &self.choices(hash)[1..] {
+        for line in self.beyond(&self.choices(hash)) {
             prefetch(&raw const self.lines[*line]);
         }
     }
 
-    /// Asks for where the affinity is remembered of a flow in the line where it most likely is.
+    /// The lines where a flow may be that is not in the first.
+    #[inline]
+    fn beyond<'a>(&self, choices: &'a [usize; CHOICES]) -> &'a [usize] {
+        let has_others = self.elsewhere[choices[0] / 2] > 0;
+        if has_others {
+            &choices[1..]
+        } else {
+            &choices[1..2]
+        }
+    }
+
+    /// Asks for where the affinity is remembered of a flow with this hash, wherever it is.
     #[inline]
     pub(crate) fn prefetch_cells(&self, hash: u64) {
-        prefetch(&raw const self.cells[self.home(hash)]);
+        // Those of two neighbouring lines are in one.
+        let [home, _, other, _] = self.choices(hash);
+        prefetch(&raw const self.cells[home]);
+        prefetch(&raw const self.cells[other]);
     }
 
     /// Where the flow is.
@@ -160,9 +182,7 @@ impl<L: Line> FlowTable<L> {
 
     /// Where the flow is, if it is in another line than that.
     pub(crate) fn find_beyond(&self, hash: u64, key: &L::Key) -> Option<Place> {
-        let choices = self.choices(hash);
-        let looked_at = if self.elsewhere > 0 { CHOICES } else { 2 };
-        choices[1..looked_at]
+        self.beyond(&self.choices(hash))
             .iter()
             .find_map(|line| Some(place(*line, self.lines[*line].find(key)?)))
     }
@@ -297,9 +317,10 @@ impl<L: Line> FlowTable<L> {
             return None;
         }
         let line = place.line as usize;
-        if let Some(key) = self.lines[line].key(place.way.into()) {
-            let is_elsewhere = !self.is_near_home(self.hash(&key), line);
-            self.elsewhere -= usize::from(is_elsewhere);
+        if let Some(key) = self.lines[line].key(place.way.into())
+            && let Some(count) = self.elsewhere(self.hash(&key), line)
+        {
+            *count -= u8::from(*count < MANY);
         }
         let cell = flow.placement().by_affinity().then(|| self.cell(place));
         let session = self.session(place);
@@ -360,17 +381,27 @@ impl<L: Line> FlowTable<L> {
             self.cells[line][usize::from(place.way)] = cell;
         }
         self.flows += 1;
-        self.elsewhere += usize::from(!self.is_near_home(hash, line));
+        if let Some(count) = self.elsewhere(hash, line) {
+            *count = count.saturating_add(1);
+        }
     }
 
-    /// Whether a line is one of the first two of a hash.
+    /// Where a flow with this hash is counted that is in a line, unless that is one of its first two.
     #[inline]
-    fn is_near_home(&self, hash: u64, line: usize) -> bool {
-        line | 1 == self.home(hash) | 1
+    fn elsewhere(&mut self, hash: u64, line: usize) -> Option<&mut u8> {
+        let home = self.home(hash) / 2;
+        (line / 2 != home).then(|| &mut self.elsewhere[home])
+    }
+
+    /// Whether nearly all places are taken.
+    #[inline]
+    fn is_crowded(&self) -> bool {
+        self.flows > self.capacity() / 8 * 7
     }
 
     /// The first place near that is free or whose flow has timed out; else that of the half-open flow that
-    /// was seen longest ago, of several the first.
+    /// was seen longest ago, of several the first. In a crowded table of the first two lines, if they have
+    /// any.
     fn place_near(
         &self,
         choices: &[usize; CHOICES],
@@ -378,7 +409,7 @@ impl<L: Line> FlowTable<L> {
         expired: &impl Fn(Flow, Option<SessionId>) -> bool,
     ) -> Option<Place> {
         let mut oldest = [0; WAYS];
-        for (choice, line) in (0..).zip(choices) {
+        for (choice, line) in (0_i32..).zip(choices) {
             let flows = self.lines[*line].flows();
             if flows.map(|flow| flow.is_doubtful(now)).contains(&true) {
                 let usable = |way: &usize| {
@@ -394,9 +425,12 @@ impl<L: Line> FlowTable<L> {
                 let rank = flows[way].eviction(now, choice * 4 + SEATS[way]);
                 *oldest = if rank > *oldest { rank } else { *oldest };
             }
+            let is_last = choice == LAST_CHOICE || (choice == 1 && self.is_crowded());
+            if is_last && let Some(seat) = Flow::seat_of(oldest.into_iter().fold(0, i32::max)) {
+                return Some(place(choices[seat / WAYS], seat % WAYS));
+            }
         }
-        let seat = Flow::seat_of(oldest.into_iter().fold(0, i32::max))?;
-        Some(place(choices[seat / WAYS], seat % WAYS))
+        None
     }
 
     #[inline]
@@ -420,197 +454,5 @@ fn place(line: usize, way: usize) -> Place {
     Place {
         line: line as u32,
         way: way as u8,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        key::{Key4, Ports, Protocol},
-        tables::id::BackendId,
-    };
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    fn key(client: u32) -> Key4 {
-        Key4 {
-            source: client,
-            destination: 1,
-            ports: Ports::new(1000, 80),
-            protocol: Protocol::Tcp,
-        }
-    }
-
-    fn half_open(backend: u16, seen: Tick) -> Flow {
-        Flow::opened(
-            Protocol::Tcp,
-            BackendId(backend),
-            Placement::Scheduler,
-            seen,
-        )
-    }
-
-    fn established(backend: u16, seen: Tick) -> Flow {
-        half_open(backend, seen).after(TcpEvent::Other, seen)
-    }
-
-    fn insert(table: &mut FlowTable<Line4>, key: &Key4, flow: Flow) -> Inserted {
-        let hash = table.hash(key);
-        table.insert(hash, key, flow, None, |_, _| false)
-    }
-
-    fn found(table: &FlowTable<Line4>, key: &Key4) -> Option<Flow> {
-        let place = table.find(table.hash(key), key)?;
-        Some(table.get(place))
-    }
-
-    #[test]
-    fn tcp_and_udp_of_one_tuple_are_two_flows() {
-        let mut table: FlowTable<Line4> = FlowTable::new(8);
-        insert(&mut table, &key(1), half_open(3, Tick(0)));
-        let udp = Key4 {
-            protocol: Protocol::Udp,
-            ..key(1)
-        };
-        assert_eq!(found(&table, &udp), None);
-        assert_eq!(
-            found(&table, &key(1)).map(Flow::backend),
-            Some(BackendId(3))
-        );
-    }
-
-    #[test]
-    fn a_flood_of_half_open_flows_pushes_out_no_established_one() {
-        let (flows, flood) = if cfg!(miri) {
-            (32, 500)
-        } else {
-            (512, 100_000)
-        };
-        let mut table: FlowTable<Line4> = FlowTable::new(flows);
-        let kept: Vec<u32> = (0..if cfg!(miri) { 16 } else { 256 })
-            .filter(|client| {
-                let inserted = insert(&mut table, &key(*client), established(1, Tick(1)));
-                inserted != Inserted::NoPlace
-            })
-            .collect();
-        assert!(kept.len() * 10 > flows * 4);
-        for client in 1000..1000 + flood {
-            insert(&mut table, &key(client), half_open(2, Tick(2)));
-        }
-        assert_eq!(table.len(), table.capacity());
-        for client in kept {
-            assert_eq!(
-                found(&table, &key(client)).map(Flow::backend),
-                Some(BackendId(1))
-            );
-        }
-    }
-
-    #[test]
-    fn full_of_established_flows_there_is_no_place() {
-        let mut table: FlowTable<Line4> = FlowTable::new(8);
-        let flows = if cfg!(miri) { 60 } else { 1000 };
-        let refused = (0..flows)
-            .filter(|client| {
-                insert(&mut table, &key(*client), established(1, Tick(0))) == Inserted::NoPlace
-            })
-            .count();
-        assert_eq!(table.len(), table.capacity());
-        assert_eq!(refused, flows as usize - table.capacity());
-    }
-
-    #[test]
-    fn nominal_capacity_finds_a_place_for_every_flow() {
-        let flows = if cfg!(miri) { 64 } else { 100_000 };
-        let mut table: FlowTable<Line4> = FlowTable::new(flows as usize);
-        for client in 0..flows {
-            assert_ne!(
-                insert(&mut table, &key(client), established(1, Tick(0))),
-                Inserted::NoPlace
-            );
-        }
-    }
-
-    #[test]
-    fn a_sweep_forgets_what_timed_out_and_says_so() {
-        let mut table: FlowTable<Line4> = FlowTable::new(64);
-        insert(&mut table, &key(1), established(1, Tick(0)));
-        insert(&mut table, &key(2), established(2, Tick(9)));
-        let mut gone = Vec::new();
-        let lines = table.lines();
-        table.expire(
-            lines,
-            &mut (),
-            |(), flow, _| Tick(10).since(flow.seen()) > 5,
-            |(), it| gone.push(it),
-        );
-        assert_eq!(
-            gone.iter()
-                .map(|it| it.flow.backend().0)
-                .collect::<Vec<_>>(),
-            [1]
-        );
-        assert!(!gone[0].evicted);
-        assert_eq!((table.len(), found(&table, &key(1))), (1, None));
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Insert(u32, u16),
-        Remove(u32),
-        Sweep(usize, u16),
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            3 => (0_u32..60, 0_u16..100).prop_map(|(client, backend)| Step::Insert(client, backend)),
-            1 => (0_u32..60).prop_map(Step::Remove),
-            1 => (0_usize..20, 0_u16..100).prop_map(|(lines, backend)| Step::Sweep(lines, backend)),
-        ];
-        prop::collection::vec(step, 1..if cfg!(miri) { 50 } else { 200 })
-    }
-
-    proptest! {
-        #![proptest_config(crate::models::cases(128))]
-        #[test]
-        fn it_agrees_with_a_map_after_every_step(steps in steps()) {
-            // Small enough that flows live elsewhere than in their first two lines.
-            let mut table: FlowTable<Line4> = FlowTable::new(32);
-            let mut oracle: BTreeMap<u32, u16> = BTreeMap::new();
-            for step in steps {
-                match step {
-                    Step::Insert(client, backend) if !oracle.contains_key(&client) => {
-                        if insert(&mut table, &key(client), established(backend, Tick(0))) != Inserted::NoPlace {
-                            oracle.insert(client, backend);
-                        }
-                    }
-                    Step::Insert(client, backend) => {
-                        let place = table.find(table.hash(&key(client)), &key(client)).unwrap();
-                        table.set(place, established(backend, Tick(0)));
-                        oracle.insert(client, backend);
-                    }
-                    Step::Remove(client) => {
-                        if let Some(place) = table.find(table.hash(&key(client)), &key(client)) {
-                            table.remove(place);
-                        }
-                        oracle.remove(&client);
-                    }
-                    Step::Sweep(lines, below) => {
-                        let (mut gone, before) = (0, oracle.len());
-                        table.expire(lines, &mut (), |(), flow, _| flow.backend().0 < below, |(), _| gone += 1);
-                        oracle.retain(|client, backend| {
-                            *backend >= below || found(&table, &key(*client)).is_some()
-                        });
-                        prop_assert_eq!(oracle.len(), before - gone);
-                    }
-                }
-                prop_assert_eq!(table.len(), oracle.len());
-                for client in 0..60 {
-                    let backend = found(&table, &key(client)).map(|flow| flow.backend().0);
-                    prop_assert_eq!(backend, oracle.get(&client).copied());
-                }
-            }
-        }
     }
 }

@@ -79,6 +79,8 @@ pub trait FlowKey: Copy + Eq + std::hash::Hash + std::fmt::Debug {
     fn ports(&self) -> Ports;
     /// The transport protocol.
     fn protocol(&self) -> Protocol;
+    /// Whether another has the same destination, its port and the protocol.
+    fn addresses_as(&self, other: &Self) -> bool;
 }
 
 impl FlowKey for Key4 {
@@ -94,6 +96,12 @@ impl FlowKey for Key4 {
     fn protocol(&self) -> Protocol {
         self.protocol
     }
+    #[inline]
+    fn addresses_as(&self, other: &Self) -> bool {
+        self.destination == other.destination
+            && self.ports.destination() == other.ports.destination()
+            && self.protocol == other.protocol
+    }
 }
 
 impl FlowKey for Key6 {
@@ -108,6 +116,12 @@ impl FlowKey for Key6 {
     }
     fn protocol(&self) -> Protocol {
         self.protocol
+    }
+    #[inline]
+    fn addresses_as(&self, other: &Self) -> bool {
+        self.destination == other.destination
+            && self.ports.destination() == other.ports.destination()
+            && self.protocol == other.protocol
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     capture::Rule,
-    classify::classify,
+    classify::{service_of, taken_by},
     counters::Counters,
     fate::Fate,
     flow_table::{Flow, Gone, Inserted, Place, Placement, TcpEvent, Tick},
@@ -57,14 +57,14 @@ pub(crate) fn new_flows<F, K: PathKey>(
     let hits = affinities_of(&candidates, view);
     ask_for_cells(&candidates, &hits, own);
     let mut burst = Effects::default();
-    for ((new, service), hit) in candidates.iter().zip(hits) {
-        let verdict = place(new, service, hit, view, own, &mut burst);
+    for ((new, service), hit) in candidates.iter().zip(&hits) {
+        let verdict = place(new, service, *hit, view, own, &mut burst);
         let verdict = verdict.map(Toward::Backend);
         own.findings
             .decide(new.index, verdict.map_or_else(Verdict::Done, Verdict::To));
     }
-    for gone in burst.gone {
-        account_gone(gone, view.affinities, &own.counters, &mut own.sessions);
+    for gone in &burst.gone {
+        account_gone(*gone, view.affinities, &own.counters, &mut own.sessions);
     }
 }
 
@@ -93,8 +93,10 @@ fn classify_all<'a, F, K: PathKey>(
     own: &mut Own<F>,
 ) -> Candidates<'a, K> {
     let mut candidates = Candidates::new();
+    let mut last = None;
     for new in new {
-        match classify(&new.key, view.tables) {
+        let service = addressed_by(&new.key, view.tables, &mut last);
+        match service.and_then(|it| taken_by(it, &new.key, view.tables)) {
             Ok(service) => match owner_of_session(new, service, came_by, view, own) {
                 Some(owner) => {
                     let verdict = Verdict::To(Toward::Worker(owner));
@@ -111,6 +113,23 @@ fn classify_all<'a, F, K: PathKey>(
         }
     }
     candidates
+}
+
+/// The service that a packet addresses, which is often that of the last one.
+#[inline]
+fn addressed_by<'a, K: PathKey>(
+    key: &K,
+    tables: &'a Tables,
+    last: &mut Option<(K, &'a Service)>,
+) -> Result<&'a Service, Fate> {
+    if let Some((other, service)) = last
+        && key.addresses_as(other)
+    {
+        return Ok(service);
+    }
+    let service = service_of(key, tables)?;
+    *last = Some((*key, service));
+    Ok(service)
 }
 
 /// The other worker that has the session of a flow through full NAT, or is to open it.
@@ -310,11 +329,7 @@ fn remember<F, K: PathKey>(
         None => counters.flows_by_scheduler.add(1),
         Some(cell) => {
             counters.flows_by_affinity.add(1);
-            let affinity = view.affinities.cell(cell);
-            affinity.placed(view.now);
-            if remembered {
-                affinity.flow_added();
-            }
+            view.affinities.cell(cell).placed(remembered, view.now);
             let owner = view.tables.backend(choice.backend);
             let extends = owner.is_some_and(|it| it.state.extends_affinities());
             if extends && service.spec.refresh != Refresh::Never {

@@ -43,6 +43,9 @@ pub struct Grant {
     pub limit: Option<Millis>,
 }
 
+/// One hit in `Cell::traffic`.
+const HIT: u64 = 1 << 32;
+
 /// What an operator sees of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CellView {
@@ -64,9 +67,9 @@ pub(crate) struct Cell {
     deadline_ms: AtomicU64,
     limit_s: AtomicU32,
     duration_ms: AtomicU32,
+    /// Hits in the high half, flows in the low one: a new flow counts as both at once.
+    traffic: AtomicU64,
     generation: AtomicU32,
-    hits: AtomicU32,
-    flows: AtomicU32,
     last_hit: AtomicU32,
 }
 
@@ -77,8 +80,7 @@ impl Cell {
             limit_s: AtomicU32::new(NONE),
             duration_ms: AtomicU32::new(0),
             generation: AtomicU32::new(0),
-            hits: AtomicU32::new(0),
-            flows: AtomicU32::new(0),
+            traffic: AtomicU64::new(0),
             last_hit: AtomicU32::new(NONE),
         }
     }
@@ -88,8 +90,7 @@ impl Cell {
     /// Gives the free cell to a new affinity.
     pub(crate) fn start(&self, grant: Grant, generation: u32) {
         self.generation.store(generation, Ordering::Relaxed);
-        self.hits.store(0, Ordering::Relaxed);
-        self.flows.store(0, Ordering::Relaxed);
+        self.traffic.store(0, Ordering::Relaxed);
         self.last_hit.store(NONE, Ordering::Relaxed);
         self.set_extension(grant.duration_ms, grant.limit);
         self.deadline_ms.store(grant.deadline.0, Ordering::Release);
@@ -134,13 +135,15 @@ impl Cell {
     }
 
     /// What an operator sees.
+    #[expect(clippy::cast_possible_truncation, reason = "the halves")]
     pub(crate) fn view(&self) -> CellView {
+        let traffic = self.traffic.load(Ordering::Relaxed);
         let last_hit = self.last_hit.load(Ordering::Relaxed);
         CellView {
             deadline: self.deadline(),
             duration_ms: self.duration_ms.load(Ordering::Relaxed),
-            hits: self.hits.load(Ordering::Relaxed),
-            flows: self.flows.load(Ordering::Relaxed),
+            hits: (traffic / HIT) as u32,
+            flows: traffic as u32,
             last_hit: (last_hit != NONE).then(|| Millis(u64::from(last_hit) * HIT_MS)),
         }
     }
@@ -213,21 +216,17 @@ impl Cell {
         (now.0 + duration).min(limit)
     }
 
-    /// A connection was placed by it.
-    pub(crate) fn placed(&self, now: Millis) {
-        self.hits.fetch_add(1, Ordering::Relaxed);
+    /// A connection was placed by it, whose flow is remembered or not.
+    pub(crate) fn placed(&self, remembered: bool, now: Millis) {
+        let counted = HIT + u64::from(remembered);
+        self.traffic.fetch_add(counted, Ordering::Relaxed);
         self.touch(now);
-    }
-
-    /// The connection that was placed is remembered.
-    pub(crate) fn flow_added(&self) {
-        self.flows.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A flow that affinity `generation` placed is gone.
     pub(crate) fn flow_gone(&self, generation: u32) {
         if self.deadline_of(generation).is_some() {
-            self.flows.fetch_sub(1, Ordering::Relaxed);
+            self.traffic.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -408,8 +407,8 @@ mod loom_tests {
                 limit: None,
             };
             cell.start(grant(100), 1);
-            cell.flow_added();
-            cell.flow_added();
+            cell.placed(true, Millis(90));
+            cell.placed(true, Millis(90));
             let mut reader = readers.remove(0);
             let worker = {
                 let cell = Arc::clone(&cell);
