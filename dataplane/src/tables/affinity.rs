@@ -11,6 +11,7 @@
 pub(crate) mod cell;
 pub(crate) mod directory;
 pub(crate) mod family;
+mod lookup;
 #[cfg(test)]
 mod model;
 pub(crate) mod source;
@@ -22,7 +23,7 @@ pub use writer::{AffinityKey, AffinityWriter, Found, Refused};
 
 use crate::{
     clock::Millis,
-    limits,
+    huge, limits,
     port::BURST,
     rcu::Guard,
     simd::prefetch,
@@ -31,7 +32,7 @@ use crate::{
 };
 use arrayvec::ArrayVec;
 use cell::Cell;
-use directory::{Directory, Entry};
+use directory::Directory;
 pub(crate) use family::Query;
 use family::{Family, Ranks, V4, V6, owner_and_cell};
 
@@ -82,8 +83,8 @@ impl AffinityTable {
         queries: &[Query<u32>],
         hits: &mut Hits,
     ) {
-        let ranks = |query: &Query<u32>| Ranks([self.ranks4(query.service), 0, 0]);
-        self.lookup::<V4, 2>(&self.v4, guard, now, queries, ranks, hits);
+        let ranks = |query: &Query<u32>| Ranks([self.ranks4(query.service)]);
+        self.lookup::<V4, 2, 1>(&self.v4, guard, now, queries, ranks, hits);
     }
 
     /// Looks up a burst of IPv6 sources.
@@ -95,7 +96,7 @@ impl AffinityTable {
         hits: &mut Hits,
     ) {
         let ranks = |query: &Query<u128>| Ranks(self.ranks6(query.service));
-        self.lookup::<V6, 4>(&self.v6, guard, now, queries, ranks, hits);
+        self.lookup::<V6, 4, 3>(&self.v6, guard, now, queries, ranks, hits);
     }
 
     /// The cell that a flow remembers.
@@ -119,87 +120,10 @@ impl AffinityTable {
         [a, b, c].map(|word| word.load(Ordering::Acquire))
     }
 
-    /// One round for each kind of key: hash all and prefetch the words, read all words and prefetch the
-    /// buckets, compare and prefetch the cells, check the cells.
-    fn lookup<F: Family<W>, const W: usize>(
-        &self,
-        directory: &Directory<W>,
-        guard: Guard<'_>,
-        now: Millis,
-        queries: &[Query<F::Address>],
-        ranks: impl Fn(&Query<F::Address>) -> Ranks,
-        hits: &mut Hits,
-    ) {
-        hits.clear();
-        let root = directory.root(guard);
-        let mut probes: ArrayVec<Probe<W>, BURST> = ArrayVec::new();
-        for (index, query) in (0_u8..).zip(queries) {
-            hits.push(None);
-            let ranks = ranks(query);
-            probes.extend(self.probe::<F, W>(root, query, index, ranks));
-        }
-        while !probes.is_empty() {
-            self.look_into(root, now, &probes, hits);
-            let missed = probes.take();
-            let missed = missed
-                .iter()
-                .filter(|it| hits[usize::from(it.index)].is_none());
-            probes.extend(missed.filter_map(|it| {
-                let query = &queries[usize::from(it.index)];
-                self.probe::<F, W>(root, query, it.index, it.broader)
-            }));
-        }
-    }
-
-    /// What is looked for first of a query, with its word asked for.
-    #[inline]
-    fn probe<F: Family<W>, const W: usize>(
-        &self,
-        root: &directory::Root<W>,
-        query: &Query<F::Address>,
-        index: u8,
-        mut ranks: Ranks,
-    ) -> Option<Probe<W>> {
-        let key = F::key(query, ranks.pop()?);
-        let hash = F::hash(&self.keys, &key);
-        root.prefetch(hash);
-        Some(Probe {
-            key,
-            hash,
-            broader: ranks,
-            index,
-        })
-    }
-
-    /// One probe for each query, all of them stage by stage.
-    #[inline]
-    fn look_into<const W: usize>(
-        &self,
-        root: &directory::Root<W>,
-        now: Millis,
-        probes: &[Probe<W>],
-        hits: &mut Hits,
-    ) {
-        let mut words: ArrayVec<_, BURST> = ArrayVec::new();
-        for probe in probes {
-            words.extend(root.promising(probe.hash).map(|word| (word, probe)));
-        }
-        let mut found: ArrayVec<(u8, (BackendId, u32)), BURST> = ArrayVec::new();
-        for (word, probe) in words {
-            if let Some(value) = word.find(&probe.key) {
-                let (owner, cell) = owner_and_cell(value);
-                prefetch(&raw const self.cells[cell as usize]);
-                found.push((probe.index, (owner, cell)));
-            }
-        }
-        for (index, found) in found {
-            hits[usize::from(index)] = self.alive(found, now);
-        }
-    }
-
     /// The hit, unless its deadline has come.
     #[inline]
-    fn alive(&self, (owner, index): (BackendId, u32), now: Millis) -> Option<Hit> {
+    fn alive(&self, value: u64, now: Millis) -> Option<Hit> {
+        let (owner, index) = owner_and_cell(value);
         let cell = &self.cells[index as usize];
         cell.routes(now).then(|| Hit {
             owner,
@@ -209,17 +133,6 @@ impl AffinityTable {
             },
         })
     }
-}
-
-/// One key of one query.
-#[derive(Debug)]
-struct Probe<const W: usize> {
-    key: Entry<W>,
-    hash: u64,
-    /// What is looked for where this misses.
-    broader: Ranks,
-    /// Of its query.
-    index: u8,
 }
 
 /// Makes an empty table for at most `capacity` affinities, and its writer.
@@ -235,9 +148,7 @@ pub(crate) fn affinities(
         v4: Arc::clone(v4.directory()),
         v6: Arc::clone(v6.directory()),
         keys,
-        cells: (0..capacity + limits::LEAVING_AFFINITIES)
-            .map(|_| Cell::new())
-            .collect(),
+        cells: huge::slice(capacity + limits::LEAVING_AFFINITIES, |_| Cell::new()),
         ranks: (0..limits::SERVICES).map(|_| ServiceRanks::new()).collect(),
     });
     let writer = AffinityWriter::new(Arc::clone(&table), domain, capacity, v4, v6);

@@ -16,13 +16,16 @@ mod tests;
 
 use crate::{
     hash::HashKeys,
+    huge,
     rcu::{Domain, Generation, Guard, Limbo, Published, Retired},
     simd::prefetch,
     sync::{Arc, AtomicPtr, Ordering},
 };
 use arrayvec::ArrayVec;
 use std::{
+    alloc::{self, Layout},
     marker::PhantomData,
+    mem::MaybeUninit,
     ptr::{self, NonNull},
 };
 
@@ -38,7 +41,8 @@ const MOST_PER_BUCKET: usize = COUNT_BITS;
 const FEWEST_WORDS: usize = if cfg!(tether_loom) { 1 } else { 64 };
 /// Entries for each word before the directory doubles.
 const LOAD: usize = 4;
-const LINES_PER_SLAB: usize = if cfg!(miri) { 256 } else { 16_384 };
+/// As many as a huge page has.
+const LINES_PER_SLAB: usize = if cfg!(miri) { 256 } else { 32_768 };
 
 /// The bucket cannot take another entry: out of reach of a sender who does not know the hash keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +76,15 @@ impl<'a, const W: usize> Word<'a, W> {
         (self.tagged.addr() >> BLOOM_SHIFT) & wanted == wanted
     }
 
-    /// Asks for the bucket's first line.
+    /// Asks for the bucket's lines: the first and the last, which are all but for a bucket that is far from
+    /// the usual.
     #[inline]
     pub(crate) fn prefetch(self) {
-        prefetch(self.bucket());
+        let first = self.bucket();
+        prefetch(first);
+        if self.count() > 8 / W {
+            prefetch(first.wrapping_add((self.count() - 1) * W));
+        }
     }
 
     /// The last word of the entry with this key. Compares a line at once: how many entries a bucket has,
@@ -84,14 +93,18 @@ impl<'a, const W: usize> Word<'a, W> {
     pub(crate) fn find(self, key: &Entry<W>) -> Option<u64> {
         let mut left = self.count();
         for line in self.lines() {
-            let entries = line.as_chunks::<W>().0.iter();
+            let entries = line.as_chunks::<W>().0;
             let same = (0..).zip(entries).fold(0_u32, |same, (place, entry)| {
-                same | u32::from(is_same(entry, key)) << place
+                same | u32::from(differs(entry, key) == 0) << place
             });
-            let here = same & ((1 << left.min(8 / W)) - 1);
-            if here != 0 {
-                let last = here.trailing_zeros() as usize * W + W - 1;
-                return line.get(last).copied();
+            let mut here = same & ((1 << left.min(8 / W)) - 1);
+            // Keys that differ in their prefix lengths only are rare.
+            while here != 0 {
+                let last = entries[here.trailing_zeros() as usize & (8 / W - 1)][W - 1];
+                if (last ^ key[W - 1]) & KEY_BITS == 0 {
+                    return Some(last);
+                }
+                here &= here - 1;
             }
             left = left.saturating_sub(8 / W);
         }
@@ -148,11 +161,15 @@ fn bloom_of(hash: u64) -> u64 {
     (1 << (hash >> 60)) | (1 << ((hash >> 56) & 15))
 }
 
-/// Whether an entry has this key.
+/// The bits in which an entry has another key, but for its prefix length.
 #[inline]
+fn differs<const W: usize>(entry: &Entry<W>, key: &Entry<W>) -> u64 {
+    (0..W - 1).fold(0, |bits, word| bits | (entry[word] ^ key[word]))
+}
+
+/// Whether an entry has this key.
 fn is_same<const W: usize>(entry: &Entry<W>, key: &Entry<W>) -> bool {
-    let differs = (0..W - 1).fold(0, |bits, word| bits | (entry[word] ^ key[word]));
-    differs | ((entry[W - 1] ^ key[W - 1]) & KEY_BITS) == 0
+    differs(entry, key) | ((entry[W - 1] ^ key[W - 1]) & KEY_BITS) == 0
 }
 
 /// The entry with this key among `entries`.
@@ -169,9 +186,7 @@ pub(crate) struct Root<const W: usize> {
 impl<const W: usize> Root<W> {
     fn new(words: usize) -> Self {
         Self {
-            words: (0..words)
-                .map(|_| AtomicPtr::new(ptr::null_mut()))
-                .collect(),
+            words: huge::slice(words, |_| AtomicPtr::new(ptr::null_mut())),
         }
     }
 
@@ -225,11 +240,34 @@ impl<const W: usize> Directory<W> {
     }
 }
 
+/// A slab in memory.
+const SLAB: Layout = match Layout::from_size_align(LINES_PER_SLAB * size_of::<Line>(), huge::PAGE) {
+    Ok(layout) => layout,
+    Err(_) => panic!("a power of two, and not too large"),
+};
+
+/// A slab of zeros: one huge page, where the system has one.
+fn new_slab() -> NonNull<Line> {
+    // SAFETY: the layout's size is not zero.
+    #[expect(unsafe_code, reason = "buckets: the house allows it here")]
+    let start = unsafe { alloc::alloc(SLAB) };
+    let Some(start) = NonNull::new(start.cast::<MaybeUninit<Line>>()) else {
+        alloc::handle_alloc_error(SLAB)
+    };
+    // SAFETY: it was just allocated, for so many lines and aligned as they are; they may be uninitialised.
+    #[expect(unsafe_code, reason = "buckets: the house allows it here")]
+    let lines = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), LINES_PER_SLAB) };
+    huge::advise(lines);
+    lines.fill(MaybeUninit::new(Line([0; 8])));
+    start.cast()
+}
+
 /// Buckets by their number of lines, cut from slabs, given back after a grace period.
 #[derive(Debug)]
 struct Pool<const W: usize> {
     domain: Arc<Domain>,
-    slabs: Vec<NonNull<[Line]>>,
+    /// Of so many lines each.
+    slabs: Vec<NonNull<Line>>,
     unused: Option<(NonNull<Line>, usize)>,
     free: Vec<Vec<NonNull<u64>>>,
 }
@@ -270,10 +308,9 @@ impl<const W: usize> Pool<W> {
     }
 
     fn slab(&mut self) -> (NonNull<Line>, usize) {
-        let slab = vec![Line([0; 8]); LINES_PER_SLAB].into_boxed_slice();
-        let slab = NonNull::from(Box::leak(slab));
+        let slab = new_slab();
         self.slabs.push(slab);
-        (slab.cast(), slab.len())
+        (slab, LINES_PER_SLAB)
     }
 
     fn give(&mut self, bucket: NonNull<u64>, entries: usize) {
@@ -288,10 +325,12 @@ impl<const W: usize> Drop for Pool<W> {
             return;
         }
         for slab in self.slabs.drain(..) {
-            // SAFETY: leaked from a `Box` in `slab`, once; readers, who alone look into buckets,
-            // are gone for good.
+            // SAFETY: allocated in `new_slab` with this layout, and given back once; readers, who alone look
+            // into buckets, are gone for good.
             #[expect(unsafe_code, reason = "buckets: the house allows it here")]
-            drop(unsafe { Box::from_raw(slab.as_ptr()) });
+            unsafe {
+                alloc::dealloc(slab.as_ptr().cast(), SLAB);
+            }
         }
     }
 }

@@ -19,9 +19,15 @@ pub(crate) type Rank = u8;
 
 /// Ranks that occur in a service, lowest bit first: the most specific first (contract rule R5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ranks(pub(crate) [u64; 3]);
+pub(crate) struct Ranks<const WORDS: usize>(pub(crate) [u64; WORDS]);
 
-impl Ranks {
+impl<const WORDS: usize> Ranks<WORDS> {
+    /// Whether there is none.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|bits| *bits == 0)
+    }
+
     /// The most specific rank, taken out.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Rank> {
@@ -48,16 +54,30 @@ pub(crate) struct Query<A> {
     pub(crate) port: u16,
 }
 
-/// An address family with entries of `W` words.
-pub(crate) trait Family<const W: usize> {
+/// An address family with entries of `W` words, and ranks of `R` words.
+pub(crate) trait Family<const W: usize, const R: usize> {
     /// An address in host byte order.
     type Address: Copy;
 
-    /// The key that a query looks for at one rank.
-    fn key(query: &Query<Self::Address>, rank: Rank) -> Entry<W>;
+    /// What the keys of one rank keep of a client.
+    type Kind: Copy;
+
+    /// The kind of key at one rank.
+    fn kind(rank: Rank) -> Self::Kind;
+
+    /// The key of one kind that a query looks for.
+    fn key(query: &Query<Self::Address>, kind: Self::Kind) -> Entry<W>;
 
     /// The hash of a key or of the entry with that key.
     fn hash(keys: &HashKeys, entry: &Entry<W>) -> u64;
+}
+
+/// What keys of one rank keep of a client's address, of its port, and their prefix length in its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind<A> {
+    address: A,
+    port: u16,
+    prefix: u64,
 }
 
 /// The rank of a key, in a family of `bits` bits.
@@ -65,14 +85,14 @@ pub(crate) fn rank_of(bits: u8, prefix: u8, has_port: bool) -> Rank {
     if has_port { 0 } else { 1 + bits - prefix }
 }
 
-/// The prefix length and the port of a key of this rank.
-#[inline]
-fn shape(bits: u8, rank: Rank, port: u16) -> (u8, u16) {
-    if rank == 0 {
-        (bits, port)
-    } else {
-        (bits - (rank - 1), 0)
-    }
+/// The prefix length of keys of this rank.
+fn prefix_of(bits: u8, rank: Rank) -> u8 {
+    bits - rank.saturating_sub(1)
+}
+
+/// What keys of this rank keep of a port.
+fn port_mask(rank: Rank) -> u16 {
+    if rank == 0 { u16::MAX } else { 0 }
 }
 
 /// The last word's value half.
@@ -96,15 +116,24 @@ fn prefix_bits(prefix: u8) -> u64 {
 #[derive(Debug)]
 pub(crate) enum V4 {}
 
-impl Family<2> for V4 {
+impl Family<2, 1> for V4 {
     type Address = u32;
+    type Kind = Kind<u32>;
+
+    fn kind(rank: Rank) -> Kind<u32> {
+        let prefix = prefix_of(32, rank);
+        Kind {
+            address: mask4(prefix),
+            port: port_mask(rank),
+            prefix: prefix_bits(prefix),
+        }
+    }
 
     #[inline]
-    fn key(query: &Query<u32>, rank: Rank) -> Entry<2> {
-        let (prefix, port) = shape(32, rank, query.port);
-        let address = u64::from(query.source & mask4(prefix));
-        let rest = u64::from(port) << 16 | u64::from(query.service.0);
-        [address << 32 | rest, prefix_bits(prefix)]
+    fn key(query: &Query<u32>, kind: Kind<u32>) -> Entry<2> {
+        let address = u64::from(query.source & kind.address);
+        let rest = u64::from(query.port & kind.port) << 16 | u64::from(query.service.0);
+        [address << 32 | rest, kind.prefix]
     }
 
     #[inline]
@@ -117,21 +146,25 @@ impl Family<2> for V4 {
 #[derive(Debug)]
 pub(crate) enum V6 {}
 
-impl Family<4> for V6 {
+impl Family<4, 3> for V6 {
     type Address = u128;
+    type Kind = Kind<u128>;
+
+    fn kind(rank: Rank) -> Kind<u128> {
+        let prefix = prefix_of(128, rank);
+        Kind {
+            address: mask6(prefix),
+            port: port_mask(rank),
+            prefix: prefix_bits(prefix),
+        }
+    }
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the halves of a u128")]
-    fn key(query: &Query<u128>, rank: Rank) -> Entry<4> {
-        let (prefix, port) = shape(128, rank, query.port);
-        let address = query.source & mask6(prefix);
-        let rest = u64::from(port) << 16 | u64::from(query.service.0);
-        [
-            (address >> 64) as u64,
-            address as u64,
-            rest,
-            prefix_bits(prefix),
-        ]
+    fn key(query: &Query<u128>, kind: Kind<u128>) -> Entry<4> {
+        let address = query.source & kind.address;
+        let rest = u64::from(query.port & kind.port) << 16 | u64::from(query.service.0);
+        [(address >> 64) as u64, address as u64, rest, kind.prefix]
     }
 
     #[inline]
@@ -160,7 +193,9 @@ mod tests {
             source: 0xc000_0201,
             port: 9,
         };
-        let mut keys: Vec<_> = (0..=33).map(|rank| V4::key(&query, rank)).collect();
+        let mut keys: Vec<_> = (0..=33)
+            .map(|rank| V4::key(&query, V4::kind(rank)))
+            .collect();
         keys.sort_unstable();
         keys.dedup();
         assert_eq!(keys.len(), 34);

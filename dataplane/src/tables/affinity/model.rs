@@ -305,7 +305,7 @@ fn s2_a_replacement_has_no_moment_without_an_owner() {
     let mut bench = bench(100);
     let old = bench.start(host(7), 1, 1000).unwrap();
     bench.turn();
-    let seen = (BackendId(1), old.index);
+    let seen = family::value(BackendId(1), old.index);
     bench.start(host(7), 2, 1000).unwrap();
     let owner = |bench: &Bench| {
         let hit = bench.table.alive(seen, Millis(bench.now));

@@ -198,7 +198,7 @@ impl AffinityWriter {
                     source: v4.to_bits(),
                     port,
                 },
-                rank,
+                V4::kind(rank),
             )),
             IpAddr::V6(v6) => self.v6.get(&V6::key(
                 &Query {
@@ -206,7 +206,7 @@ impl AffinityWriter {
                     source: v6.to_bits(),
                     port,
                 },
-                rank,
+                V6::kind(rank),
             )),
         }
     }
@@ -313,7 +313,7 @@ fn key4(key: &AffinityKey) -> [u64; 2] {
             source,
             port,
         },
-        rank,
+        V4::kind(rank),
     )
 }
 
@@ -329,7 +329,7 @@ fn key6(key: &AffinityKey) -> [u64; 4] {
             source,
             port,
         },
-        rank,
+        V6::kind(rank),
     )
 }
 
