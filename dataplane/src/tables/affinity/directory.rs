@@ -251,9 +251,10 @@ fn new_slab() -> NonNull<Line> {
     // SAFETY: the layout's size is not zero.
     #[expect(unsafe_code, reason = "buckets: the house allows it here")]
     let start = unsafe { alloc::alloc(SLAB) };
-    let Some(start) = NonNull::new(start.cast::<MaybeUninit<Line>>()) else {
+    let Some(start) = NonNull::new(start) else {
         alloc::handle_alloc_error(SLAB)
     };
+    let start: NonNull<MaybeUninit<Line>> = start.cast();
     // SAFETY: it was just allocated, for so many lines and aligned as they are; they may be uninitialised.
     #[expect(unsafe_code, reason = "buckets: the house allows it here")]
     let lines = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), LINES_PER_SLAB) };
