@@ -104,8 +104,8 @@ fn while_there_is_room_elsewhere_no_half_open_flow_has_to_go() {
 #[test]
 fn in_a_crowded_table_a_flood_stays_in_its_first_two_lines() {
     let mut table: FlowTable<Line4> = FlowTable::new(64);
-    let mut evicted = 0;
-    for client in 0..2000 {
+    let (mut evicted, clients) = (0, if cfg!(miri) { 300 } else { 2000 });
+    for client in 0..clients {
         let crowded = table.is_crowded();
         let inserted = insert(&mut table, &key(client), half_open(1, Tick(0)));
         if crowded && let Inserted::InsteadOf(place, _) = inserted {
@@ -114,7 +114,7 @@ fn in_a_crowded_table_a_flood_stays_in_its_first_two_lines() {
             evicted += 1;
         }
     }
-    assert!(evicted > 1000, "{evicted}");
+    assert!(evicted > clients / 3, "{evicted}");
 }
 
 #[test]
