@@ -291,9 +291,21 @@ impl<const W: usize> Pool<W> {
         }
     }
 
+    /// Room for so many entries: a free bucket, the front of a larger one, or new memory.
     fn take(&mut self, entries: usize) -> NonNull<u64> {
         let lines = Self::lines(entries);
-        self.free[lines].pop().unwrap_or_else(|| self.cut(lines))
+        let free = &mut self.free[lines..];
+        let found = (0..).zip(free).find_map(|(spare, it)| Some((spare, it.pop()?)));
+        let Some((spare, bucket)) = found else {
+            return self.cut(lines);
+        };
+        if spare > 0 {
+            // SAFETY: the bucket is of `lines + spare` lines, of eight words each.
+            #[expect(unsafe_code, reason = "buckets: the house allows it here")]
+            let rest = unsafe { bucket.add(lines * 8) };
+            self.free[spare].push(rest);
+        }
+        bucket
     }
 
     fn cut(&mut self, lines: usize) -> NonNull<u64> {

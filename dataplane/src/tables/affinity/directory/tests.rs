@@ -93,6 +93,18 @@ fn what_a_growth_replaces_is_used_again() {
 }
 
 #[test]
+fn a_free_bucket_of_two_lines_serves_as_two() {
+    let (mut writer, ..) = writer(1);
+    let pool = &mut writer.pool;
+    let large = pool.take(8);
+    pool.give(large, 8);
+    let small = [pool.take(4), pool.take(1)].map(|it| it.addr().get());
+    assert_eq!(small, [0, 64].map(|offset| large.addr().get() + offset));
+    let next = pool.take(1);
+    assert_eq!(next.addr().get(), large.addr().get() + 128);
+}
+
+#[test]
 fn a_reader_keeps_its_bucket_while_the_writer_goes_on() {
     let (mut writer, publisher, mut readers) = writer(1);
     let directory = Arc::clone(writer.directory());
