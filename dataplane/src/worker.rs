@@ -99,7 +99,7 @@ impl<F> Own<F> {
     /// Tells a capture who decided about a packet of the burst.
     #[inline]
     pub(crate) fn decided_by(&mut self, index: u8, rule: Rule) {
-        if let Some(tap) = &mut self.tap {
+        if let Some(tap) = self.tap.as_mut().filter(|tap| tap.wants(index)) {
             tap.decided_by(index, rule);
         }
     }

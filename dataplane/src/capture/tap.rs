@@ -89,7 +89,13 @@ impl Tap {
         }
     }
 
-    /// Whether a frame of the burst may match.
+    /// The frames of the burst that may match.
+    #[inline]
+    pub(crate) fn wanted(&self) -> Marked {
+        self.wanted
+    }
+
+    /// Whether there is one.
     #[inline]
     pub(crate) fn wants_any(&self) -> bool {
         !self.wanted.is_empty()

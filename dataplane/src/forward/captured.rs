@@ -76,9 +76,17 @@ pub(super) fn leaves<F: Frame>(
 
 /// The whole burst is ready to leave, by one port.
 pub(super) fn leave_alike<F: Frame>(burst: &Burst<F>, port: PortId, own: &mut Own<F>) {
-    for (index, frame) in (0_u8..).zip(burst) {
-        leaves(index, port, own.findings.verdict(index), frame, own);
+    for index in wanted(own).places() {
+        if let Some(frame) = burst.get(usize::from(index)) {
+            leaves(index, port, own.findings.verdict(index), frame, own);
+        }
     }
+}
+
+/// The frames of the burst that may match.
+#[inline]
+fn wanted<F>(own: &Own<F>) -> Marked {
+    own.tap.as_ref().map_or(Marked::NONE, |tap| tap.wanted())
 }
 
 /// Some frames of the burst went to the kernel, the last of them in vain; the others have moved up.
@@ -117,14 +125,14 @@ pub(super) fn passed_on<F: Frame>(tap: Option<&mut Tap>, port: PortId, frame: &F
     }
 }
 
-/// So many packets of the burst have met their fates.
-pub(super) fn settled<F>(count: usize, view: View<'_>, own: &mut Own<F>) {
+/// The packets of the burst have met their fates.
+pub(super) fn settled<F>(view: View<'_>, own: &mut Own<F>) {
     let Own { tap, findings, .. } = own;
-    let Some(tap) = tap.as_mut().filter(|tap| tap.wants_any()) else {
+    let Some(tap) = tap else {
         return;
     };
-    for (index, verdict) in (0_u8..).zip(&findings.verdicts[..count]) {
-        if let Some(outcome) = outcome_of(*verdict).filter(|_| tap.wants(index)) {
+    for index in tap.wanted().places() {
+        if let Some(outcome) = outcome_of(findings.verdict(index)) {
             tap.settle(index, outcome, view.tables);
         }
     }
