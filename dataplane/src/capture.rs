@@ -10,6 +10,8 @@
 //! A worker without a tap pays one look in each step; one with a tap that matches nothing compares a word
 //! or two of the keys that its packets have anyway.
 
+#[cfg(test)]
+pub(crate) mod cases;
 mod filter;
 mod marked;
 mod screen;

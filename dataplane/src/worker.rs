@@ -1,6 +1,8 @@
 //! A worker: one thread, its queues, its flows, its counters, and one step of its life after
 //! another. It shares nothing that it writes but atomics that others only read.
 
+#[cfg(test)]
+mod captures;
 mod housekeeping;
 
 use crate::{
