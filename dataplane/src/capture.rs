@@ -7,13 +7,19 @@
 //!
 //! All records are made by the control plane before a worker gets its tap, and come back to be filled
 //! again: the worker takes no memory, waits for nobody, and counts what it has no record for as missed.
-//! A worker without a tap pays one look in each step; one with a tap that matches nothing reads the
-//! headers of its frames once more.
+//! A worker without a tap pays one look in each step; one with a tap that matches nothing compares a word
+//! or two of the keys that its packets have anyway.
 
+#[cfg(test)]
+pub(crate) mod cases;
 mod filter;
+mod marked;
+mod screen;
 mod tap;
 
 pub use filter::{Filter, Term, Test};
+pub(crate) use marked::Marked;
+pub(crate) use screen::{Screen, Screened};
 pub use tap::Tap;
 
 use crate::{

@@ -215,10 +215,10 @@ pub(crate) fn forward<P: Port, W: Probe>(
     probe: &mut W,
 ) {
     own.findings.refreshes.clear();
-    if W::TAPS {
-        captured::came(burst, port, own);
-    }
     parse_all(burst, port, view, own, lanes);
+    if W::TAPS {
+        captured::came(burst, port, lanes, own);
+    }
     let has_locals = !view.tables.pools.is_empty();
     if has_locals {
         fullnat::replies(&mut lanes.v4.all, port, view, own);

@@ -1,6 +1,8 @@
 //! A worker: one thread, its queues, its flows, its counters, and one step of its life after
 //! another. It shares nothing that it writes but atomics that others only read.
 
+#[cfg(test)]
+mod captures;
 mod housekeeping;
 
 use crate::{
@@ -99,7 +101,7 @@ impl<F> Own<F> {
     /// Tells a capture who decided about a packet of the burst.
     #[inline]
     pub(crate) fn decided_by(&mut self, index: u8, rule: Rule) {
-        if let Some(tap) = &mut self.tap {
+        if let Some(tap) = self.tap.as_mut().filter(|tap| tap.wants(index)) {
             tap.decided_by(index, rule);
         }
     }

@@ -1,14 +1,14 @@
 //! Which frames are captured: all terms must hold.
 //!
-//! Terms about the frame that came are asked before it is copied; those about what became of its packet
-//! once that is known, and then hold for the frame that came and the one that left.
+//! Terms about the frame that came are asked before it is copied, first of its packet's key if there is one;
+//! those about what became of its packet once that is known, and then hold for the frame that came and the
+//! one that left.
 
-use super::{Direction, Outcome};
+use super::{Direction, Outcome, Screen};
 use crate::{
     dissect::{self, Ends},
     fate::Fate,
     tables::{
-        affinity::source::mask4,
         id::{BackendId, ServiceId},
         same_subnet,
     },
@@ -71,8 +71,8 @@ pub(super) struct Known {
 pub struct Filter {
     /// About the headers of a frame.
     headers: Box<[Term]>,
-    /// An IPv4 packet without this address under its mask, both as loaded, is not wanted.
-    either: Option<(u32, u32)>,
+    /// The same, about the key of its packet.
+    screen: Screen,
     /// About what became of its packet.
     known: Box<[Term]>,
     /// About the way that it went.
@@ -88,9 +88,8 @@ impl Filter {
         let (known, headers): (Vec<_>, Vec<_>) = terms
             .into_iter()
             .partition(|it| it.test.is_of_the_outcome());
-        let mut wanted = headers.iter().filter(|it| !it.negated);
         Self {
-            either: wanted.find_map(|it| it.test.either()),
+            screen: Screen::new(&headers),
             headers: headers.into(),
             known: known.into(),
             ways: ways.into(),
@@ -103,9 +102,6 @@ impl Filter {
         if self.headers.is_empty() {
             return true;
         }
-        if self.is_of_others(frame) {
-            return false;
-        }
         let link = dissect::link(frame);
         let ethertype = link.map(|it| it.ethertype);
         let ends = link.and_then(|it| dissect::ends(it.ethertype, frame.get(it.payload..)?));
@@ -113,17 +109,10 @@ impl Filter {
         terms.all(|term| term.test.is_of_frame(ethertype, ends.as_ref()) != term.negated)
     }
 
-    /// Whether neither address of an untagged IPv4 packet is a wanted one: two loads tell for most
-    /// frames that are not.
+    /// The screen before it.
     #[inline]
-    fn is_of_others(&self, frame: &[u8]) -> bool {
-        const IPV4: [u8; 2] = ethernet::IPV4.to_be_bytes();
-        let (Some((wanted, mask)), Some(head)) = (self.either, frame.first_chunk::<34>()) else {
-            return false;
-        };
-        let (ends, _) = head[26..].as_chunks::<4>();
-        let mut ends = ends.iter().map(|it| u32::from_ne_bytes(*it));
-        head[12..14] == IPV4 && ends.all(|it| it & mask != wanted)
+    pub(super) fn screen(&self) -> &Screen {
+        &self.screen
     }
 
     /// Whether terms ask for the service.
@@ -157,20 +146,6 @@ impl Test {
             self,
             Self::Service(_) | Self::Backend(_) | Self::Outcome(_) | Self::Dropped
         )
-    }
-
-    /// The IPv4 address, and the mask over it, that one of a packet's addresses has to be.
-    fn either(&self) -> Option<(u32, u32)> {
-        let (address, length) = match self {
-            Self::Host(it) | Self::Source(it) | Self::Destination(it) => (*it, 32),
-            Self::Net(it, length) => (*it, *length),
-            _ => return None,
-        };
-        let IpAddr::V4(address) = address else {
-            return None;
-        };
-        let (address, mask) = (address.to_bits(), mask4(length));
-        Some(((address & mask).to_be(), mask.to_be()))
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! A worker's tap: what it copies of a burst, and hands over once the fates of its packets are known.
 
-use super::{Direction, Filter, Outcome, Record, Rule, Shared, filter::Known};
+use super::{Direction, Filter, Marked, Outcome, Record, Rule, Screen, Shared, filter::Known};
 use crate::{
     dissect,
     fate::Fate,
@@ -22,10 +22,10 @@ pub struct Tap {
     shared: Arc<Shared>,
     /// When the burst was taken.
     at: u64,
-    /// Which frames of the burst may match; one bit each.
-    wanted: u64,
+    /// Which frames of the burst may match.
+    wanted: Marked,
     /// Which of those have left.
-    has_left: u64,
+    has_left: Marked,
     /// Copies of the burst's frames as they came, and as they left.
     came: Box<[Record]>,
     left: Box<[Record]>,
@@ -34,8 +34,6 @@ pub struct Tap {
     rules: [Rule; BURST],
 }
 
-const _: () = assert!(BURST <= 64, "one bit for each frame of a burst");
-
 impl Tap {
     pub(super) fn new(filter: Filter, snap_len: usize, shared: Arc<Shared>) -> Self {
         let burst = || (0..BURST).map(|_| Record::with_room(snap_len)).collect();
@@ -43,8 +41,8 @@ impl Tap {
             filter,
             shared,
             at: 0,
-            wanted: 0,
-            has_left: 0,
+            wanted: Marked::NONE,
+            has_left: Marked::NONE,
             came: burst(),
             left: burst(),
             alone: [(); 2].map(|()| Record::with_room(snap_len)),
@@ -58,34 +56,55 @@ impl Tap {
         !self.shared.closed.load(Ordering::Relaxed)
     }
 
-    /// A burst came, and nothing has changed in it yet.
-    pub(crate) fn see<F: Frame>(&mut self, burst: &Burst<F>, port: PortId) {
-        self.wanted = 0;
-        for (index, frame) in burst.iter().enumerate() {
-            if self.filter.takes_frame(frame.bytes()) {
-                self.wanted |= 1 << index;
-                let record = &mut self.came[index];
+    /// What says of packets, by their keys, that they surely do not match.
+    #[inline]
+    pub(crate) fn screen(&self) -> &Screen {
+        self.filter.screen()
+    }
+
+    /// A burst came, nothing has changed in it yet, and only these of its frames may match.
+    #[inline]
+    pub(crate) fn see<F: Frame>(&mut self, burst: &Burst<F>, some: Marked, port: PortId) {
+        self.wanted = Marked::NONE;
+        if !some.is_empty() {
+            self.see_some(burst, some, port);
+        }
+    }
+
+    fn see_some<F: Frame>(&mut self, burst: &Burst<F>, some: Marked, port: PortId) {
+        for index in some.places() {
+            let place = usize::from(index);
+            let bytes = burst[place].bytes();
+            if self.filter.takes_frame(bytes) {
+                self.wanted.add(index);
+                let record = &mut self.came[place];
                 record.port = port;
-                record.copy(frame.bytes());
+                record.copy(bytes);
             }
         }
-        if self.wanted != 0 {
+        if self.wants_any() {
             self.at = cycles();
-            self.has_left = 0;
+            self.has_left = Marked::NONE;
             self.rules = [Rule::None; BURST];
         }
     }
 
-    /// Whether a frame of the burst may match.
+    /// The frames of the burst that may match.
+    #[inline]
+    pub(crate) fn wanted(&self) -> Marked {
+        self.wanted
+    }
+
+    /// Whether there is one.
     #[inline]
     pub(crate) fn wants_any(&self) -> bool {
-        self.wanted != 0
+        !self.wanted.is_empty()
     }
 
     /// Whether this one may.
     #[inline]
     pub(crate) fn wants(&self, index: u8) -> bool {
-        self.wanted >> index & 1 == 1
+        self.wanted.has(index)
     }
 
     /// Who decided about a packet of the burst.
@@ -102,7 +121,7 @@ impl Tap {
         backend: Option<BackendId>,
         frame: &[u8],
     ) {
-        self.has_left |= 1 << index;
+        self.has_left.add(index);
         let record = &mut self.left[usize::from(index)];
         (record.port, record.backend) = (port, backend);
         record.copy(frame);
@@ -111,7 +130,7 @@ impl Tap {
     /// What became of a packet of the burst whose frame is wanted.
     pub(crate) fn settle(&mut self, index: u8, outcome: Outcome, tables: &Tables) {
         let place = usize::from(index);
-        let left = self.has_left >> index & 1 == 1;
+        let left = self.has_left.has(index);
         let backend = left.then(|| self.left[place].backend).flatten();
         let (came, rule) = (&self.came[place], self.rule_of(index, backend));
         let known = known(&self.filter, outcome, backend, &came.bytes, tables);
@@ -135,14 +154,13 @@ impl Tap {
 
     /// Frames of the burst have other places: each (where it is, where it was), from the first on.
     pub(crate) fn move_up(&mut self, moved: &[(u8, u8)]) {
-        let mut wanted = 0;
+        let wanted = moved.iter().filter(|(_, from)| self.wants(*from));
+        self.wanted = wanted.map(|(to, _)| *to).collect();
         for (to, from) in moved {
             let (to, from) = (usize::from(*to), usize::from(*from));
             self.came.swap(to, from);
             self.rules[to] = self.rules[from];
-            wanted |= (self.wanted >> from & 1) << to;
         }
-        self.wanted = wanted;
     }
 
     /// A packet that went to a backend without a decision of its own goes where another one went.

@@ -1,10 +1,10 @@
 //! What a capture sees: of bursts only in steps with a tap, of frames by themselves wherever they leave.
 
-use super::{Lane, Verdict, View};
+use super::{Lane, Lanes, Verdict, View};
 use crate::{
-    capture::{Direction, Outcome, Rule, Tap},
+    capture::{Direction, Marked, Outcome, Rule, Screen, Screened, Tap},
     fate::Fate,
-    key::FlowKey,
+    key::{FlowKey, Key4, Key6},
     port::{Burst, Frame},
     tables::{
         Toward,
@@ -13,11 +13,34 @@ use crate::{
     worker::Own,
 };
 
-/// A burst came.
-pub(super) fn came<F: Frame>(burst: &Burst<F>, port: PortId, own: &mut Own<F>) {
+/// A burst came and was sorted; nothing has changed in it yet.
+pub(super) fn came<F: Frame>(burst: &Burst<F>, port: PortId, lanes: &Lanes, own: &mut Own<F>) {
     if let Some(tap) = &mut own.tap {
-        tap.see(burst, port);
+        let (v4, v6) = (&lanes.v4.all, &lanes.v6.all);
+        let some = passed(v4, tap.screen()).or(passed(v6, tap.screen()));
+        tap.see(burst, some.or(aside(burst.len(), v4, v6)), port);
     }
+}
+
+/// The frames of a lane that may match, by their keys.
+#[inline]
+fn passed<K: Screened>(lane: &Lane<K>, screen: &Screen) -> Marked {
+    let passed = screen.pass(&lane.iter().map(|entry| &entry.key));
+    passed
+        .places()
+        .map(|place| lane[usize::from(place)].index)
+        .collect()
+}
+
+/// The frames of a burst that are in no lane. Mostly there are none.
+#[inline]
+fn aside(count: usize, v4: &Lane<Key4>, v6: &Lane<Key6>) -> Marked {
+    if v4.len() + v6.len() == count {
+        return Marked::NONE;
+    }
+    let v6 = v6.iter().map(|entry| entry.index);
+    let keyed = v4.iter().map(|entry| entry.index).chain(v6);
+    Marked::first(count).without(keyed.collect())
 }
 
 /// Packets of a lane went after their flows, those aside that are new.
@@ -53,9 +76,17 @@ pub(super) fn leaves<F: Frame>(
 
 /// The whole burst is ready to leave, by one port.
 pub(super) fn leave_alike<F: Frame>(burst: &Burst<F>, port: PortId, own: &mut Own<F>) {
-    for (index, frame) in (0_u8..).zip(burst) {
-        leaves(index, port, own.findings.verdict(index), frame, own);
+    for index in wanted(own).places() {
+        if let Some(frame) = burst.get(usize::from(index)) {
+            leaves(index, port, own.findings.verdict(index), frame, own);
+        }
     }
+}
+
+/// The frames of the burst that may match.
+#[inline]
+fn wanted<F>(own: &Own<F>) -> Marked {
+    own.tap.as_ref().map_or(Marked::NONE, |tap| tap.wanted())
 }
 
 /// Some frames of the burst went to the kernel, the last of them in vain; the others have moved up.
@@ -94,14 +125,14 @@ pub(super) fn passed_on<F: Frame>(tap: Option<&mut Tap>, port: PortId, frame: &F
     }
 }
 
-/// So many packets of the burst have met their fates.
-pub(super) fn settled<F>(count: usize, view: View<'_>, own: &mut Own<F>) {
+/// The packets of the burst have met their fates.
+pub(super) fn settled<F>(view: View<'_>, own: &mut Own<F>) {
     let Own { tap, findings, .. } = own;
-    let Some(tap) = tap.as_mut().filter(|tap| tap.wants_any()) else {
+    let Some(tap) = tap else {
         return;
     };
-    for (index, verdict) in (0_u8..).zip(&findings.verdicts[..count]) {
-        if let Some(outcome) = outcome_of(*verdict).filter(|_| tap.wants(index)) {
+    for index in tap.wanted().places() {
+        if let Some(outcome) = outcome_of(findings.verdict(index)) {
             tap.settle(index, outcome, view.tables);
         }
     }

@@ -79,7 +79,7 @@ pub(crate) fn send_all<P: Port, W: Probe>(
     }
     own.count_held();
     if W::TAPS {
-        captured::settled(count, view, own);
+        captured::settled(view, own);
     }
     extend(view, own);
     probe.ended(Stage::Count);
