@@ -4,11 +4,18 @@ use super::Control;
 use crate::{
     authorise::{Authorised, Speaker, authorise},
     command::Outcomes,
-    master::{Boot, Change, Plan, plan},
-    signal::{Identity, Outcome, Signal},
+    master::{Boot, Change, Plan, plan, stored},
+    signal::{Identity, Operation, Outcome, Signal},
 };
+use arrayvec::ArrayVec;
 use tether_api::v1::OutcomeCode;
-use tether_dataplane::{clock::Millis, tables::id::BackendId};
+use tether_dataplane::{
+    clock::Millis,
+    tables::{affinity::AffinityKey, id::BackendId},
+};
+
+/// Signals whose memory is asked for ahead: few enough to be still in the cache when they are decided.
+const AHEAD: usize = 64;
 
 /// How many signals had which outcome, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,18 +47,56 @@ impl Control {
         signals: Vec<Signal>,
         now: Millis,
     ) -> Outcomes {
-        let signals = signals.into_iter();
-        let outcomes = signals.map(|signal| self.decide(identity, signal, now));
+        let mut outcomes = Vec::with_capacity(signals.len());
+        let mut signals = signals.into_iter();
+        while signals.len() > 0 {
+            let ahead = signals.by_ref().take(AHEAD).map(|signal| {
+                let operation = signal.operation;
+                let authorised = authorise(&self.master.registry, identity, signal);
+                (operation, authorised)
+            });
+            let ahead: Vec<_> = ahead.collect();
+            self.ask_for(ahead.iter().filter_map(|(_, it)| it.as_ref().ok()));
+            for (operation, authorised) in ahead {
+                outcomes.push(self.decide_authorised(identity, operation, authorised, now));
+            }
+        }
         Outcomes {
-            outcomes: outcomes.collect(),
+            outcomes,
             epoch: self.master.epoch,
         }
     }
 
     /// Decides a signal and does what it asks for; effective for every worker once published.
     pub(crate) fn decide(&mut self, identity: &Identity, signal: Signal, now: Millis) -> Outcome {
-        let (operation, said) = (signal.operation, self.events.len());
-        let outcome = match authorise(&self.master.registry, identity, signal) {
+        let operation = signal.operation;
+        let authorised = authorise(&self.master.registry, identity, signal);
+        self.decide_authorised(identity, operation, authorised, now)
+    }
+
+    /// Asks for the memory that these signals need, of all at once: by itself each would wait for it.
+    fn ask_for<'a>(&self, signals: impl Iterator<Item = &'a Authorised<Signal>>) {
+        let keys = signals.filter_map(|signal| {
+            let source = signal.said().source.as_ref().ok()?;
+            Some(AffinityKey {
+                service: signal.service(),
+                source: stored(*source).ok()?,
+            })
+        });
+        let keys: ArrayVec<AffinityKey, AHEAD> = keys.collect();
+        self.writer.affinities().ask_for(&keys);
+        self.master.records.ask_for(&keys);
+    }
+
+    fn decide_authorised(
+        &mut self,
+        identity: &Identity,
+        operation: Operation,
+        authorised: Result<Authorised<Signal>, Box<Outcome>>,
+        now: Millis,
+    ) -> Outcome {
+        let said = self.events.len();
+        let outcome = match authorised {
             Ok(signal) => self.carry_out(&signal, now),
             Err(outcome) => *outcome,
         };

@@ -7,7 +7,10 @@
 
 use crate::chain::Chains;
 use hashbrown::{HashMap, HashSet, HashTable};
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    hash::{BuildHasher, RandomState},
+    hint::black_box,
+};
 use tether_dataplane::clock::Millis;
 use tether_dataplane::tables::{
     affinity::{AffinityKey, CellId},
@@ -160,6 +163,23 @@ impl Records {
         let hash = self.hasher.hash_one(key);
         let place = self.index.find(hash, |place| self.has_key(*place, key))?;
         self.at(*place)
+    }
+
+    /// Looks at the records of these keys, for their memory to be at hand: first all hashes, then all
+    /// places in the index, then all records, so that nothing waits for one before the next is looked at.
+    pub fn ask_for(&self, keys: &[AffinityKey]) {
+        let hashes: Vec<u64> = keys.iter().map(|it| self.hasher.hash_one(it)).collect();
+        let mut places = Vec::with_capacity(keys.len());
+        for hash in hashes {
+            // It is another's now and then, which does no harm.
+            self.index.find(hash, |place| {
+                places.push(*place);
+                true
+            });
+        }
+        for record in places.iter().filter_map(|place| self.at(*place)) {
+            black_box((record.key.source, record.cell));
+        }
     }
 
     /// The record at a place.

@@ -295,7 +295,9 @@ impl<const W: usize> Pool<W> {
     fn take(&mut self, entries: usize) -> NonNull<u64> {
         let lines = Self::lines(entries);
         let free = &mut self.free[lines..];
-        let found = (0..).zip(free).find_map(|(spare, it)| Some((spare, it.pop()?)));
+        let found = (0..)
+            .zip(free)
+            .find_map(|(spare, it)| Some((spare, it.pop()?)));
         let Some((spare, bucket)) = found else {
             return self.cut(lines);
         };
@@ -437,6 +439,16 @@ impl<const W: usize> DirectoryWriter<W> {
     /// The last word of the entry with this key, as the next packet would find it.
     pub(crate) fn get(&self, key: &Entry<W>) -> Option<u64> {
         self.root.word(self.hash(key)).find(key)
+    }
+
+    /// Asks for the word of a key; or, once that is there, for the bucket.
+    pub(crate) fn ask_for(&self, key: &Entry<W>, word: bool) {
+        let hash = self.hash(key);
+        if word {
+            self.root.prefetch(hash);
+        } else {
+            self.root.word(hash).prefetch();
+        }
     }
 
     /// Puts an entry in, in place of the one with the same key if there is one.

@@ -157,6 +157,18 @@ impl AffinityWriter {
         self.cell(cell).set_extension(duration_ms, limit);
     }
 
+    /// Asks for the memory that changes of these keys need.
+    pub fn ask_for(&self, keys: &[AffinityKey]) {
+        for word in [true, false] {
+            for key in keys {
+                match key.source.address() {
+                    IpAddr::V4(_) => self.v4.ask_for(&key4(key), word),
+                    IpAddr::V6(_) => self.v6.ask_for(&key6(key), word),
+                }
+            }
+        }
+    }
+
     /// What an operator sees of it.
     #[must_use]
     pub fn view(&self, cell: CellId) -> CellView {
