@@ -49,7 +49,7 @@ pub enum Operation {
         remaining_ms: u64,
         /// It survives a new boot id (contract rule S7).
         keep_on_reboot: bool,
-        /// It ends with this session (contract rule S6).
+        /// It ends with this session (contract rule S6); they are numbered from 1.
         session: Option<u64>,
     },
     /// Extend.

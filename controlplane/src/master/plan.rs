@@ -7,7 +7,7 @@ use crate::{
     config::OnConflict,
     signal::{Asked, Operation, Outcome, Signal},
 };
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 use tether_api::{Source, v1::OutcomeCode};
 use tether_dataplane::{
     clock::Millis,
@@ -283,7 +283,7 @@ impl<'a> Case<'a> {
         Record {
             boot_id: self.signal.boot_id,
             keep_on_reboot,
-            session,
+            session: session.and_then(NonZeroU64::new),
             ..record
         }
     }

@@ -10,6 +10,7 @@ use hashbrown::{HashMap, HashSet, HashTable};
 use std::{
     hash::{BuildHasher, RandomState},
     hint::black_box,
+    num::NonZeroU64,
 };
 use tether_dataplane::clock::Millis;
 use tether_dataplane::tables::{
@@ -36,12 +37,12 @@ pub struct Record {
     /// It survives a new life of its owner (contract rule S7).
     pub keep_on_reboot: bool,
     /// It ends with this session (contract rule S6).
-    pub session: Option<u64>,
+    pub session: Option<NonZeroU64>,
     /// Where its deadline is.
     pub cell: CellId,
 }
 
-const _: () = assert!(size_of::<Option<Record>>() <= 104);
+const _: () = assert!(size_of::<Option<Record>>() <= 88);
 
 /// When an affinity was started, which may be before this daemon was: milliseconds of its clock, less
 /// than 0 there.
@@ -131,7 +132,7 @@ pub struct Records {
     owned: Chains,
     owned_counts: Vec<[u32; KINDS]>,
     service_counts: Vec<u32>,
-    sessions: HashMap<u64, HashSet<u32>>,
+    sessions: HashMap<NonZeroU64, HashSet<u32>>,
 }
 
 impl Records {
@@ -222,7 +223,8 @@ impl Records {
 
     /// Those of a session.
     pub fn of_session(&self, session: u64) -> impl Iterator<Item = &Record> {
-        let places = self.sessions.get(&session).into_iter().flatten();
+        let bound = NonZeroU64::new(session).and_then(|it| self.sessions.get(&it));
+        let places = bound.into_iter().flatten();
         places.filter_map(|place| self.at(*place))
     }
 
@@ -276,13 +278,13 @@ impl Records {
         self.at(place).is_some_and(|record| record.key == *key)
     }
 
-    fn bind(&mut self, place: u32, session: Option<u64>) {
+    fn bind(&mut self, place: u32, session: Option<NonZeroU64>) {
         if let Some(session) = session {
             self.sessions.entry(session).or_default().insert(place);
         }
     }
 
-    fn unbind(&mut self, place: u32, session: Option<u64>) {
+    fn unbind(&mut self, place: u32, session: Option<NonZeroU64>) {
         let Some(session) = session else {
             return;
         };

@@ -70,10 +70,12 @@ pub(crate) fn with_crew<T>(
     work: impl FnOnce(&Crew<'_>) -> Result<T, Box<dyn Error>>,
 ) -> Result<T, Box<dyn Error>> {
     let resting = &AtomicBool::new(false);
+    let (ready, are_ready) = channel::<()>();
     thread::scope(|scope| {
         let hands = parts.into_iter().enumerate().map(|(place, parts)| {
             let (orders, phases) = channel();
             let (reports, done) = channel();
+            let ready = ready.clone();
             let place = Workplace {
                 eal,
                 core: arguments.cores.get(place).copied(),
@@ -81,10 +83,13 @@ pub(crate) fn with_crew<T>(
                 clock,
                 resting,
             };
-            scope.spawn(move || place.live(parts, &phases, &reports));
+            scope.spawn(move || place.live(parts, &phases, &reports, ready));
             Hand { orders, done }
         });
         let hands = hands.collect();
+        drop(ready);
+        // Until every worker has its tables, or is gone.
+        while are_ready.recv().is_ok() {}
         work(&Crew { hands, resting })
     })
 }
@@ -101,7 +106,14 @@ struct Workplace<'a> {
 
 impl Workplace<'_> {
     /// A worker's thread, until nobody sends phases any more.
-    fn live(self, parts: Parts, phases: &Receiver<Phase>, reports: &Sender<Done>) {
+    /// Drops `ready` once it is.
+    fn live(
+        self,
+        parts: Parts,
+        phases: &Receiver<Phase>,
+        reports: &Sender<Done>,
+        ready: Sender<()>,
+    ) {
         let pinned = self.core.map_or(Ok(()), cores::pin);
         if let Err(error) = pinned {
             return complain(&format!("its core: {error}"));
@@ -113,6 +125,7 @@ impl Workplace<'_> {
         let flood = |port| Flood::new(port, self.arguments.flood);
         let queues = parts.queues.into_iter().map(flood).collect();
         let mut worker = Worker::new(parts.seat, queues, self.arguments.flows);
+        drop(ready);
         for phase in phases {
             if reports.send(self.go_through(phase, &mut worker)).is_err() {
                 return;
