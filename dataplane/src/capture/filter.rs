@@ -75,6 +75,8 @@ pub struct Filter {
     screen: Screen,
     /// About what became of its packet.
     known: Box<[Term]>,
+    /// Whether these take a packet that was sent on.
+    sent: bool,
     /// About the way that it went.
     ways: Box<[Term]>,
 }
@@ -91,6 +93,7 @@ impl Filter {
         Self {
             screen: Screen::new(&headers),
             headers: headers.into(),
+            sent: take_sent(&known),
             known: known.into(),
             ways: ways.into(),
         }
@@ -121,6 +124,12 @@ impl Filter {
         terms.any(|term| matches!(term.test, Test::Service(_)))
     }
 
+    /// Whether a packet may match that was sent on, as nearly all are.
+    #[inline]
+    pub(super) fn takes_sent(&self) -> bool {
+        self.sent
+    }
+
     /// Whether what became of a packet matches.
     #[inline]
     pub(super) fn takes_outcome(&self, known: &Known) -> bool {
@@ -134,6 +143,19 @@ impl Filter {
         let mut terms = self.ways.iter();
         terms.all(|term| (term.test == Test::Direction(way)) != term.negated)
     }
+}
+
+/// Whether terms about what became of a packet take one that was sent on, whoever to.
+fn take_sent(known: &[Term]) -> bool {
+    [Fate::Forwarded, Fate::Returned].into_iter().any(|fate| {
+        let sent = Outcome::Fate(fate);
+        let mut terms = known.iter();
+        terms.all(|term| match term.test {
+            Test::Outcome(outcome) => (outcome == sent) != term.negated,
+            Test::Dropped => term.negated,
+            _ => true,
+        })
+    })
 }
 
 impl Test {

@@ -22,6 +22,8 @@ pub struct Tap {
     shared: Arc<Shared>,
     /// When the burst was taken.
     at: u64,
+    /// The port that it came by.
+    port: PortId,
     /// Which frames of the burst may match.
     wanted: Marked,
     /// Which of those have left.
@@ -32,6 +34,8 @@ pub struct Tap {
     /// The same of a frame by itself.
     alone: [Record; 2],
     rules: [Rule; BURST],
+    /// The backends of those that have left.
+    backends: [Option<BackendId>; BURST],
 }
 
 impl Tap {
@@ -41,12 +45,14 @@ impl Tap {
             filter,
             shared,
             at: 0,
+            port: PortId(0),
             wanted: Marked::NONE,
             has_left: Marked::NONE,
             came: burst(),
             left: burst(),
             alone: [(); 2].map(|()| Record::with_room(snap_len)),
             rules: [Rule::None; BURST],
+            backends: [None; BURST],
         }
     }
 
@@ -77,13 +83,11 @@ impl Tap {
             let bytes = burst[place].bytes();
             if self.filter.takes_frame(bytes) {
                 self.wanted.add(index);
-                let record = &mut self.came[place];
-                record.port = port;
-                record.copy(bytes);
+                self.came[place].copy(bytes);
             }
         }
         if self.wants_any() {
-            self.at = cycles();
+            (self.at, self.port) = (cycles(), port);
             self.has_left = Marked::NONE;
             self.rules = [Rule::None; BURST];
         }
@@ -122,16 +126,27 @@ impl Tap {
         frame: &[u8],
     ) {
         self.has_left.add(index);
-        let record = &mut self.left[usize::from(index)];
-        (record.port, record.backend) = (port, backend);
-        record.copy(frame);
+        let place = usize::from(index);
+        self.backends[place] = backend;
+        // Of one that is not wanted unless it stays, nothing is told of how it left.
+        if self.filter.takes_sent() || backend.is_none() {
+            let record = &mut self.left[place];
+            record.port = port;
+            record.copy(frame);
+        }
+    }
+
+    /// Whether a packet that was sent on may match.
+    #[inline]
+    pub(crate) fn takes_sent(&self) -> bool {
+        self.filter.takes_sent()
     }
 
     /// What became of a packet of the burst whose frame is wanted.
     pub(crate) fn settle(&mut self, index: u8, outcome: Outcome, tables: &Tables) {
         let place = usize::from(index);
         let left = self.has_left.has(index);
-        let backend = left.then(|| self.left[place].backend).flatten();
+        let backend = left.then(|| self.backends[place]).flatten();
         let (came, rule) = (&self.came[place], self.rule_of(index, backend));
         let known = known(&self.filter, outcome, backend, &came.bytes, tables);
         if !self.filter.takes_outcome(&known) {
@@ -145,6 +160,9 @@ impl Tap {
         ] {
             if is_there && self.filter.takes_way(direction) {
                 let record = &mut records[place];
+                if direction == Direction::In {
+                    record.port = self.port;
+                }
                 (record.at, record.direction, record.outcome) = (self.at, direction, outcome);
                 (record.rule, record.backend) = (rule, backend);
                 self.shared.hand_over(record);

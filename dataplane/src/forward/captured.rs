@@ -131,8 +131,13 @@ pub(super) fn settled<F>(view: View<'_>, own: &mut Own<F>) {
     let Some(tap) = tap else {
         return;
     };
+    let takes_sent = tap.takes_sent();
     for index in tap.wanted().places() {
-        if let Some(outcome) = outcome_of(findings.verdict(index)) {
+        let verdict = findings.verdict(index);
+        if matches!(verdict, Verdict::To(_)) && !takes_sent {
+            continue;
+        }
+        if let Some(outcome) = outcome_of(verdict) {
             tap.settle(index, outcome, view.tables);
         }
     }

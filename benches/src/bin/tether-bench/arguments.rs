@@ -23,6 +23,8 @@ pub(crate) enum Mode {
 pub(crate) enum Watch {
     /// A client of whom no packet comes.
     Nothing,
+    /// TCP of a port that nobody uses.
+    NoPort,
     /// What is dropped.
     Drops,
     /// Everything.

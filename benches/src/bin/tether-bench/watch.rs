@@ -13,6 +13,9 @@ const SNAP_LEN: usize = 256;
 /// A client that there is none of (RFC 5737).
 const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
+/// A port that nobody sends from or to.
+const NO_PORT: u16 = 9;
+
 /// What looks on.
 #[derive(Debug, Default)]
 pub(crate) struct Watcher {
@@ -27,6 +30,7 @@ impl Watcher {
         };
         let terms = match watch {
             Watch::Nothing => vec![Test::Host(NOBODY.into())],
+            Watch::NoPort => vec![Test::Tcp, Test::Port(NO_PORT)],
             Watch::Drops => vec![Test::Dropped],
             Watch::All => Vec::new(),
         };
