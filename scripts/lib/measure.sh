@@ -162,6 +162,7 @@ machine() {
     jq -nc --arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" \
         --arg kernel "$(uname -r)" --arg dpdk "DPDK $(pkg-config --modversion libdpdk)" \
         --arg commit "$commit" --arg date "$(date -u +%F)" \
+        --argjson rounds "$ROUNDS" --argjson seconds "$SECONDS_EACH" \
         --argjson cores "$(nproc)" --argjson quick "$QUICK" '$ARGS.named'
 }
 

@@ -35,10 +35,12 @@ with a generator (TRex, pktgen) that sends to the first port's MAC address. What
 /// The page.
 pub(crate) fn page(results: &Results, bars: &[Bar]) -> String {
     let mut page = format!(
-        "# Measurements\n\n{}\n\nWritten by `scripts/bench`; run it again for another machine. Bars and their reasons \
-         were set before; where one is not met, this page says so.\n\n| | what | measured | bar | |\n\
+        "# Measurements\n\n{}\n\nWritten by `scripts/bench --rounds {} --seconds {}` (five of five are the default); run it \
+         again for another machine. Bars and their reasons were set before; where one is not met, this page says so.\n\n| | what | measured | bar | |\n\
          |---|---|---|---|---|\n",
-        about(results)
+        about(results),
+        results.about("rounds"),
+        results.about("seconds"),
     );
     for bar in bars {
         // Writing to a string does not fail.
