@@ -235,6 +235,9 @@ pub(crate) fn forward<P: Port, W: Probe>(
     local::answer_all(burst, port, view, own, &lanes.local);
     let (ports, taps) = ports.split_at_mut(own.outgoing.len());
     if !taps.is_empty() {
+        if W::TAPS {
+            captured::stay(burst, 0, own);
+        }
         kernel::divert(burst, port, view, own, taps);
     }
     probe.ended(Stage::Aside);

@@ -26,6 +26,10 @@ pub struct Tap {
     port: PortId,
     /// Which frames of the burst may match.
     wanted: Marked,
+    /// Which of those are copied only if they stay, and the addresses of their links as they came: nothing
+    /// else of them may change until then.
+    late: Marked,
+    links: [Addresses; BURST],
     /// Which of those have left.
     has_left: Marked,
     /// Copies of the burst's frames as they came, and as they left.
@@ -38,6 +42,9 @@ pub struct Tap {
     backends: [Option<BackendId>; BURST],
 }
 
+/// Both addresses of a link.
+type Addresses = [u8; 12];
+
 impl Tap {
     pub(super) fn new(filter: Filter, snap_len: usize, shared: Arc<Shared>) -> Self {
         let burst = || (0..BURST).map(|_| Record::with_room(snap_len)).collect();
@@ -47,6 +54,8 @@ impl Tap {
             at: 0,
             port: PortId(0),
             wanted: Marked::NONE,
+            late: Marked::NONE,
+            links: [[0; 12]; BURST],
             has_left: Marked::NONE,
             came: burst(),
             left: burst(),
@@ -68,22 +77,48 @@ impl Tap {
         self.filter.screen()
     }
 
-    /// A burst came, nothing has changed in it yet, and only these of its frames may match.
+    /// A burst came, nothing has changed in it yet, and only these of its frames may match: some with a
+    /// key and some without.
     #[inline]
-    pub(crate) fn see<F: Frame>(&mut self, burst: &Burst<F>, some: Marked, port: PortId) {
-        self.wanted = Marked::NONE;
+    pub(crate) fn see<F: Frame>(
+        &mut self,
+        burst: &Burst<F>,
+        (keyed, others): (Marked, Marked),
+        port: PortId,
+    ) {
+        (self.wanted, self.late) = (Marked::NONE, Marked::NONE);
+        let some = keyed.or(others);
         if !some.is_empty() {
-            self.see_some(burst, some, port);
+            // Nearly all that have a key are sent on.
+            let may_wait = if self.takes_sent() {
+                Marked::NONE
+            } else {
+                keyed
+            };
+            self.see_some(burst, some, may_wait, port);
         }
     }
 
-    fn see_some<F: Frame>(&mut self, burst: &Burst<F>, some: Marked, port: PortId) {
+    fn see_some<F: Frame>(
+        &mut self,
+        burst: &Burst<F>,
+        some: Marked,
+        may_wait: Marked,
+        port: PortId,
+    ) {
         for index in some.places() {
             let place = usize::from(index);
             let bytes = burst[place].bytes();
-            if self.filter.takes_frame(bytes) {
-                self.wanted.add(index);
-                self.came[place].copy(bytes);
+            if !self.filter.takes_frame(bytes) {
+                continue;
+            }
+            self.wanted.add(index);
+            match bytes.first_chunk() {
+                Some(link) if may_wait.has(index) => {
+                    self.late.add(index);
+                    self.links[place] = *link;
+                }
+                _ => self.came[place].copy(bytes),
             }
         }
         if self.wants_any() {
@@ -91,6 +126,27 @@ impl Tap {
             self.has_left = Marked::NONE;
             self.rules = [Rule::None; BURST];
         }
+    }
+
+    /// Those that are not copied yet.
+    #[inline]
+    pub(crate) fn late(&self) -> Marked {
+        self.late
+    }
+
+    /// A frame that is not copied yet stays, or something else than its link may change now.
+    pub(crate) fn see_staying(&mut self, index: u8, frame: &[u8]) {
+        let place = usize::from(index);
+        let record = &mut self.came[place];
+        record.copy(frame);
+        if let Some(link) = record.bytes.first_chunk_mut() {
+            *link = self.links[place];
+        }
+    }
+
+    /// All are copied.
+    pub(crate) fn none_is_late(&mut self) {
+        self.late = Marked::NONE;
     }
 
     /// The frames of the burst that may match.

@@ -17,9 +17,24 @@ use crate::{
 pub(super) fn came<F: Frame>(burst: &Burst<F>, port: PortId, lanes: &Lanes, own: &mut Own<F>) {
     if let Some(tap) = &mut own.tap {
         let (v4, v6) = (&lanes.v4.all, &lanes.v6.all);
-        let some = passed(v4, tap.screen()).or(passed(v6, tap.screen()));
-        tap.see(burst, some.or(aside(burst.len(), v4, v6)), port);
+        let keyed = passed(v4, tap.screen()).or(passed(v6, tap.screen()));
+        tap.see(burst, (keyed, aside(burst.len(), v4, v6)), port);
     }
+}
+
+/// What is left of a burst, from this place of it on, may change now or is dropped; so far nothing but the
+/// addresses of its links has changed.
+pub(super) fn stay<F: Frame>(burst: &Burst<F>, first: usize, own: &mut Own<F>) {
+    let Some(tap) = own.tap.as_mut().filter(|tap| !tap.late().is_empty()) else {
+        return;
+    };
+    for index in tap.late().places() {
+        let place = usize::from(index).checked_sub(first);
+        if let Some(frame) = place.and_then(|it| burst.get(it)) {
+            tap.see_staying(index, frame.bytes());
+        }
+    }
+    tap.none_is_late();
 }
 
 /// The frames of a lane that may match, by their keys.

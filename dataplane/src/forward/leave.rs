@@ -65,7 +65,12 @@ pub(crate) fn send_all<P: Port, W: Probe>(
         if W::TAPS {
             captured::leave_alike(burst, exit.by, own);
         }
-        let unsent = transmit(&mut ports[exit.by.index()], burst);
+        offer(&mut ports[exit.by.index()], burst);
+        let unsent = burst.len();
+        if W::TAPS {
+            captured::stay(burst, count - unsent, own);
+        }
+        burst.clear();
         for verdict in &mut own.findings.verdicts[count - unsent..count] {
             *verdict = Verdict::Done(Fate::TransmitFull);
         }
@@ -73,6 +78,9 @@ pub(crate) fn send_all<P: Port, W: Probe>(
         own.counters.fate(Fate::Forwarded, (count - unsent) as u64);
         own.counters.fate(Fate::TransmitFull, unsent as u64);
     } else {
+        if W::TAPS {
+            captured::stay(burst, 0, own);
+        }
         part::<P, W>(burst, &alike, port, view, own, ports);
         probe.ended(Stage::Transmit);
         count_fates(count, own);
@@ -226,15 +234,21 @@ fn set_aside<P: Port>(
 
 /// Sends what the queue takes within a bounded number of tries; drops and counts the rest.
 pub(super) fn transmit<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) -> usize {
-    for _ in 0..TRIES {
-        if frames.is_empty() {
-            return 0;
-        }
-        port.transmit(frames);
-    }
+    offer(port, frames);
     let unsent = frames.len();
     frames.clear();
     unsent
+}
+
+/// Sends what the queue takes within a bounded number of tries, and leaves the rest.
+#[inline]
+fn offer<P: Port>(port: &mut P, frames: &mut Burst<P::Frame>) {
+    for _ in 0..TRIES {
+        if frames.is_empty() {
+            return;
+        }
+        port.transmit(frames);
+    }
 }
 
 #[inline(never)]

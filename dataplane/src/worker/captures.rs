@@ -3,10 +3,11 @@
 use super::*;
 use crate::{
     capture::{
-        Collector, Filter,
+        Collector, Direction, Filter, Outcome, Term, Test,
         cases::{ADDRESSES4, filter, frame, usual},
         tap,
     },
+    fate::Fate,
     key::Protocol,
     parse::{Parsed, parse},
     plane::{Writer, data_plane},
@@ -14,12 +15,12 @@ use crate::{
         BURST,
         memory::{MemoryPeer, MemoryPort},
     },
-    samples::{CLIENT4, NEIGHBOUR_MAC, OUR_MAC, OURS4, OURS6, VLAN},
+    samples::{CLIENT4, NEIGHBOUR_MAC, OUR_MAC, OURS4, OURS6, VLAN, tagged, udp6},
     tables::{
         PortSpec, TablesSpec,
         backend::{BackendSpec, BackendState},
         clients::ClientLists,
-        id::{BackendId, ServiceId},
+        id::{BackendId, PortId, ServiceId},
         pool::PoolSpec,
         service::{FlowLimits, Forward, OnBackendDown, Refresh, Scheduler, ServiceSpec},
     },
@@ -61,6 +62,14 @@ impl World {
 
     /// Passes a burst through the worker, each frame whole or only so many bytes in its first segment.
     fn pass(&mut self, port: usize, frames: &[(Vec<u8>, usize)]) {
+        self.stuff(port, frames);
+        for peer in &self.peers {
+            while peer.receive().is_some() {}
+        }
+    }
+
+    /// The same, and what the worker sends stays where it may have no room for more.
+    fn stuff(&mut self, port: usize, frames: &[(Vec<u8>, usize)]) {
         for (frame, len) in frames {
             let sent = if *len == frame.len() {
                 self.peers[port].send(frame)
@@ -70,9 +79,6 @@ impl World {
             assert!(sent);
         }
         assert!(self.worker.step(NOW));
-        for peer in &self.peers {
-            while peer.receive().is_some() {}
-        }
     }
 }
 
@@ -187,4 +193,64 @@ fn a_tap_wants_what_its_filter_takes_of_each_frame() {
         cfg!(miri) || counts.iter().all(|it| *it > 1000),
         "{counts:?}"
     );
+}
+
+/// Frames, how many bytes of each are in its first segment, and the port that they come by.
+type Received = (Vec<(Vec<u8>, usize)>, usize);
+
+/// What a capture tells of frames that came: the port, the bytes, what became of them.
+type Came = (PortId, Vec<u8>, Outcome);
+
+fn came(collector: &Collector) -> Vec<Came> {
+    let mut all = Vec::new();
+    while collector.take(|it| {
+        if it.direction == Direction::In {
+            all.push((it.port, it.bytes.clone(), it.outcome));
+        }
+    }) {}
+    all
+}
+
+/// A burst as above, or one of which every frame goes to the server on the port that it came by.
+fn passed_on() -> impl Strategy<Value = Received> {
+    let frame = tagged(udp6(), VLAN);
+    let len = frame.len();
+    let alike = (1..=BURST).prop_map(move |count| (vec![(frame.clone(), len); count], 1));
+    prop_oneof![2 => (burst(), 0..2_usize), 1 => alike]
+}
+
+#[test]
+fn what_is_told_of_drops_is_what_is_told_of_them_among_all() {
+    let worlds = RefCell::new(Box::new((World::new(), World::new())));
+    let full = Cell::new(0);
+    let seen = |bursts: Vec<(Received, bool)>| {
+        let (all, drops) = &mut **worlds.borrow_mut();
+        let dropped = Term {
+            negated: false,
+            test: Test::Dropped,
+        };
+        let (of_all, of_drops) = (
+            all.arm(Filter::default()),
+            drops.arm(Filter::new(vec![dropped])),
+        );
+        for ((frames, port), drained) in bursts {
+            for world in [&mut *all, &mut *drops] {
+                if drained {
+                    world.pass(port, &frames);
+                } else {
+                    world.stuff(port, &frames);
+                }
+            }
+            let is_drop = |it: &Came| matches!(it.2, Outcome::Fate(fate) if fate.is_drop());
+            let expected: Vec<_> = came(&of_all).into_iter().filter(is_drop).collect();
+            let is_full = |it: &&Came| it.2 == Outcome::Fate(Fate::TransmitFull);
+            full.set(full.get() + expected.iter().filter(is_full).count());
+            prop_assert_eq!(came(&of_drops), expected);
+        }
+        Ok(())
+    };
+    let bursts = vec((passed_on(), prop::bool::weighted(0.2)), 1..8);
+    let mut runner = TestRunner::new(crate::models::cases(256));
+    runner.run(&bursts, seen).unwrap();
+    assert!(cfg!(miri) || full.get() > 1000, "{}", full.get());
 }
