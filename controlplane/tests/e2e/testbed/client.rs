@@ -96,7 +96,18 @@ impl Client<'_> {
         output.status.success()
     }
 
+    /// A socket at this port; at 0: at one that the test has not used yet.
     fn socket(&self, kind: Type, port: u16, vip: Vip) -> Socket {
+        loop {
+            let socket = self.bound(kind, port, vip);
+            let local = socket.local_addr().unwrap().as_socket().unwrap();
+            if self.host.is_new(local) || port != 0 {
+                return socket;
+            }
+        }
+    }
+
+    fn bound(&self, kind: Type, port: u16, vip: Vip) -> Socket {
         let domain = Domain::for_address(vip.address);
         let socket = self
             .host

@@ -1,12 +1,15 @@
 //! A network namespace: a host as far as the network is concerned.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Write as _,
+    net::SocketAddr,
     os::fd::AsFd as _,
     panic,
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
+    sync::Mutex,
     thread,
 };
 
@@ -19,13 +22,18 @@ const NAMESPACES: &str = "/run/netns";
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
+    /// Where sockets of tests were bound.
+    bound: Mutex<BTreeSet<SocketAddr>>,
 }
 
 impl Namespace {
     /// A new one, with its loopback up and without duplicate address detection: addresses serve at once.
     pub fn create(name: String) -> Self {
         succeed(Command::new("ip").args(["netns", "add", &name]));
-        let namespace = Self { name };
+        let namespace = Self {
+            name,
+            bound: Mutex::default(),
+        };
         namespace.ip("link set lo up");
         namespace.set("ipv6/conf/default/accept_dad", "0");
         namespace
@@ -33,6 +41,12 @@ impl Namespace {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether no socket of the test was bound there before. A forwarder remembers the flows of sockets
+    /// that are gone: who takes the port of one again goes on with its flow.
+    pub fn is_new(&self, address: SocketAddr) -> bool {
+        self.bound.lock().unwrap().insert(address)
     }
 
     /// Runs commands of `ip`, one a line.
