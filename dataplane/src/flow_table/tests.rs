@@ -82,11 +82,13 @@ fn a_flood_of_half_open_flows_pushes_out_no_established_one() {
     }
 }
 
-/// Clients whose flows belong in the same two lines.
+/// Clients whose flows belong in the same two lines, and have two others.
 fn neighbours(table: &FlowTable<Line4>, count: usize) -> Vec<u32> {
-    let home = |client: &u32| table.home(table.hash(&key(*client))) / 2;
-    let first = home(&0);
-    (0..).filter(|it| home(it) == first).take(count).collect()
+    let is_one = |client: &u32| {
+        let [home, _, other, _] = table.choices(table.hash(&key(*client)));
+        home / 2 == 0 && other / 2 != 0
+    };
+    (0..).filter(is_one).take(count).collect()
 }
 
 #[test]

@@ -30,13 +30,17 @@ impl Namespace {
     /// A new one, with its loopback up and without duplicate address detection: addresses serve at once.
     pub fn create(name: String) -> Self {
         succeed(Command::new("ip").args(["netns", "add", &name]));
-        let namespace = Self {
-            name,
-            bound: Mutex::default(),
-        };
+        let namespace = Self::named(name);
         namespace.ip("link set lo up");
         namespace.set("ipv6/conf/default/accept_dad", "0");
         namespace
+    }
+
+    fn named(name: String) -> Self {
+        Self {
+            name,
+            bound: Mutex::default(),
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -145,7 +149,7 @@ pub fn prefix(number: u32) -> String {
 /// Deletes what testbeds have left whose process was killed: namespaces and directories.
 pub fn sweep() {
     for name in orphans(Path::new(NAMESPACES)) {
-        drop(Namespace { name });
+        drop(Namespace::named(name));
     }
     let temporary = std::env::temp_dir();
     for name in orphans(&temporary) {
