@@ -2,7 +2,7 @@
 //! and by its session.
 //!
 //! A record stands at the place of its cell, which an affinity keeps for life: a cursor that goes
-//! through the places meets each that exists throughout exactly once. About 120 bytes an affinity,
+//! through the places meets each that exists throughout exactly once. About 110 bytes an affinity,
 //! with room for all of them from the start.
 
 use crate::chain::Chains;
