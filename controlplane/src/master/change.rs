@@ -206,7 +206,7 @@ impl State<'_> {
         self.cells.set_extension(record.cell, duration_ms, limit);
         let reached = self.cells.extend(record.cell, deadline);
         if let Some(latest) = latest.filter(|it| *it < reached) {
-            self.cells.lower(record.cell, latest);
+            self.cells.lower(&record.key, record.cell, latest);
             self.wheel.remove(record.cell.index);
             self.wheel.insert(record.cell.index, latest);
         }

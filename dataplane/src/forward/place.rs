@@ -55,7 +55,7 @@ pub(crate) fn new_flows<F, K: PathKey>(
     }
     let candidates = classify_all(new, came_by, view, own);
     let hits = affinities_of(&candidates, view);
-    ask_for_cells(&candidates, &hits, own);
+    ask_for_cells(&candidates, &hits, view.affinities, own);
     let mut burst = Effects::default();
     for ((new, service), hit) in candidates.iter().zip(&hits) {
         let verdict = place(new, service, *hit, view, own, &mut burst);
@@ -68,11 +68,17 @@ pub(crate) fn new_flows<F, K: PathKey>(
     }
 }
 
-/// Asks for where flows remember the affinities that place them.
-fn ask_for_cells<F, K: PathKey>(candidates: &Candidates<'_, K>, hits: &Hits, own: &Own<F>) {
+/// Asks for the cells of the affinities that place flows, and for where flows remember them.
+fn ask_for_cells<F, K: PathKey>(
+    candidates: &Candidates<'_, K>,
+    hits: &Hits,
+    affinities: &AffinityTable,
+    own: &Own<F>,
+) {
     let flows = K::table(&own.flows);
     for ((new, _), hit) in candidates.iter().zip(hits) {
-        if hit.is_some() {
+        if let Some(hit) = hit {
+            affinities.prefetch_cell(hit.cell());
             flows.prefetch_cells(new.hash);
         }
     }
@@ -251,7 +257,7 @@ fn owner<F>(
     own: &Own<F>,
 ) -> Result<Option<Choice>, Fate> {
     if let Some(hit) = hit {
-        match view.tables.backend(hit.owner).map(|it| it.state) {
+        match view.tables.backend(hit.owner()).map(|it| it.state) {
             Some(state) if state.takes_affinities() => {
                 return Ok(Some(by_affinity(hit, service, view.affinities)));
             }
@@ -280,16 +286,17 @@ fn scheduled<F, K: PathKey>(key: &K, service: &Service, own: &mut Own<F>) -> Res
 }
 
 fn by_affinity(hit: Hit, service: &Service, affinities: &AffinityTable) -> Choice {
-    let short = affinities.cell(hit.cell).is_short();
+    let cell = affinities.cell_of(hit);
+    let short = affinities.cell(cell).is_short();
     let placement = match service.spec.refresh {
         Refresh::Packet if short => Placement::AffinityRefreshedOften,
         Refresh::Packet => Placement::AffinityRefreshed,
         Refresh::Connection | Refresh::Never => Placement::Affinity,
     };
     Choice {
-        backend: hit.owner,
+        backend: hit.owner(),
         placement,
-        cell: Some(hit.cell),
+        cell: Some(cell),
     }
 }
 
@@ -319,7 +326,7 @@ fn remember<F, K: PathKey>(
         Inserted::Free(_) | Inserted::NoPlace => None,
     };
     if let Some(cell) = gone.and_then(|gone| gone.cell) {
-        view.affinities.prefetch_cell(cell);
+        view.affinities.prefetch_cell(cell.index);
     }
     counters
         .backend_flows(choice.backend)

@@ -107,7 +107,7 @@ fn owner_of<K: PathKey>(key: &K, service: &Service, view: View<'_>) -> Option<Ba
     let mut hits = Hits::new();
     let query = key.query(service.spec.id);
     K::lookup(view.affinities, view.guard, view.now, &[query], &mut hits);
-    let owner = hits.first().copied().flatten()?.owner;
+    let owner = hits.first().copied().flatten()?.owner();
     let takes = view.tables.backend(owner)?.state.takes_affinities();
     takes.then_some(owner)
 }

@@ -15,6 +15,7 @@ mod lookup;
 #[cfg(test)]
 mod model;
 pub(crate) mod source;
+mod value;
 mod writer;
 
 pub use cell::{CellId, CellView, Grant};
@@ -34,15 +35,36 @@ use arrayvec::ArrayVec;
 use cell::Cell;
 use directory::Directory;
 pub(crate) use family::Query;
-use family::{Family, Ranks, V4, V6, owner_and_cell};
+use family::{Family, Ranks, V4, V6};
+use std::num::NonZero;
+use value::Value;
 
 /// An affinity that matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hit {
+pub(crate) struct Hit(NonZero<u64>);
+
+impl Hit {
+    /// A bit that no value has.
+    const MARK: NonZero<u64> = NonZero::new(1 << 63).expect("a bit");
+
     /// The backend that signalled it.
-    pub(crate) owner: BackendId,
-    /// Its cell.
-    pub(crate) cell: CellId,
+    #[inline]
+    pub(crate) fn owner(self) -> BackendId {
+        Value(self.0.get()).owner()
+    }
+
+    /// The place of its cell, which is this affinity's until the worker reports.
+    #[inline]
+    pub(crate) fn cell(self) -> u32 {
+        Value(self.0.get()).cell()
+    }
+}
+
+impl From<Value> for Hit {
+    #[inline]
+    fn from(value: Value) -> Self {
+        Self(Self::MARK | value.0)
+    }
 }
 
 /// One answer for each query of a burst.
@@ -83,7 +105,7 @@ impl AffinityTable {
         queries: &[Query<u32>],
         hits: &mut Hits,
     ) {
-        let ranks = |query: &Query<u32>| Ranks([self.ranks4(query.service)]);
+        let ranks = |service| Ranks([self.ranks4(service)]);
         self.lookup::<V4, 2, 1>(&self.v4, guard, now, queries, ranks, hits);
     }
 
@@ -95,7 +117,7 @@ impl AffinityTable {
         queries: &[Query<u128>],
         hits: &mut Hits,
     ) {
-        let ranks = |query: &Query<u128>| Ranks(self.ranks6(query.service));
+        let ranks = |service| Ranks(self.ranks6(service));
         self.lookup::<V6, 4, 3>(&self.v6, guard, now, queries, ranks, hits);
     }
 
@@ -105,10 +127,19 @@ impl AffinityTable {
         &self.cells[id.index as usize]
     }
 
-    /// Asks for that cell's line.
+    /// Asks for the line of the cell in this place.
     #[inline]
-    pub(crate) fn prefetch_cell(&self, id: CellId) {
-        prefetch(&raw const self.cells[id.index as usize]);
+    pub(crate) fn prefetch_cell(&self, index: u32) {
+        prefetch(&raw const self.cells[index as usize]);
+    }
+
+    /// What a flow that a hit places remembers of it.
+    #[inline]
+    pub(crate) fn cell_of(&self, hit: Hit) -> CellId {
+        CellId {
+            index: hit.cell(),
+            generation: self.cells[hit.cell() as usize].generation(),
+        }
     }
 
     fn ranks4(&self, service: ServiceId) -> u64 {
@@ -122,16 +153,9 @@ impl AffinityTable {
 
     /// The hit, unless its deadline has come.
     #[inline]
-    fn alive(&self, value: u64, now: Millis) -> Option<Hit> {
-        let (owner, index) = owner_and_cell(value);
-        let cell = &self.cells[index as usize];
-        cell.routes(now).then(|| Hit {
-            owner,
-            cell: CellId {
-                index,
-                generation: cell.generation(),
-            },
-        })
+    fn alive(&self, value: Value, now: Millis) -> Option<Hit> {
+        let cell = &self.cells[value.cell() as usize];
+        cell.routes(now).then(|| value.into())
     }
 }
 

@@ -1,18 +1,17 @@
 //! A directory of RCU-swapped buckets: read by every worker, written by one thread.
 //!
-//! A directory word is a pointer to an immutable bucket, with a 16-bit Bloom filter of the hashes
-//! in it in the high bits and the count of entries in the low six. Most lookups of clients without
-//! an affinity end at the word. To change a bucket the writer builds another and swaps the word.
-//!
-//! ```text
-//! words  [ bloom:16 | pointer:42 | count:6 ] ──▶ entries of W words, in lines of 64 bytes
-//! entry  [ key .. , prefix:8 | 0:8 | backend:16 | cell:32 ]
-//! ```
+//! A directory word points to an immutable bucket and says a little of what is in it (`word.rs`). Most
+//! lookups of clients without an affinity end at the word. To change a bucket the writer builds another
+//! and swaps the word.
 
 #[cfg(all(test, tether_loom))]
 mod loom_tests;
+mod pool;
 #[cfg(test)]
 mod tests;
+mod word;
+
+pub(crate) use word::{Entry, Word};
 
 use crate::{
     hash::HashKeys,
@@ -22,160 +21,18 @@ use crate::{
     sync::{Arc, AtomicPtr, Ordering},
 };
 use arrayvec::ArrayVec;
-use std::{
-    alloc::{self, Layout},
-    marker::PhantomData,
-    mem::MaybeUninit,
-    ptr::{self, NonNull},
-};
+use pool::Pool;
+use std::ptr::{self, NonNull};
+use word::{MOST_PER_BUCKET, bloom_of, find_in, low};
 
-/// An affinity as workers read it: the key in all words but the low half of the last.
-pub(crate) type Entry<const W: usize> = [u64; W];
-
-/// The part of an entry's last word that belongs to its key.
-const KEY_BITS: u64 = 0xff << 56;
-const COUNT_BITS: usize = 0x3f;
-const BLOOM_SHIFT: u32 = 48;
-const MOST_PER_BUCKET: usize = COUNT_BITS;
 /// One under the model checker: a few entries make it grow.
 const FEWEST_WORDS: usize = if cfg!(tether_loom) { 1 } else { 64 };
 /// Entries for each word before the directory doubles.
-const LOAD: usize = 4;
-/// As many as a huge page has.
-const LINES_PER_SLAB: usize = if cfg!(miri) { 256 } else { 32_768 };
+const LOAD: usize = 2;
 
 /// The bucket cannot take another entry: out of reach of a sender who does not know the hash keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BucketFull;
-
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Line([u64; 8]);
-
-/// What one word says, for as long as its bucket may be read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Word<'a, const W: usize> {
-    tagged: *mut u64,
-    held: PhantomData<&'a u64>,
-}
-
-impl<'a, const W: usize> Word<'a, W> {
-    fn count(self) -> usize {
-        self.tagged.addr() & COUNT_BITS
-    }
-
-    fn bucket(self) -> *mut u64 {
-        self.tagged
-            .map_addr(|address| address & !(COUNT_BITS | (0xffff << BLOOM_SHIFT)))
-    }
-
-    /// Whether the bucket may hold a key with this hash.
-    #[inline]
-    pub(crate) fn may_hold(self, hash: u64) -> bool {
-        let wanted = low(bloom_of(hash));
-        (self.tagged.addr() >> BLOOM_SHIFT) & wanted == wanted
-    }
-
-    /// Asks for the bucket's lines: the first and the last, which are all but for a bucket that is far from
-    /// the usual.
-    #[inline]
-    pub(crate) fn prefetch(self) {
-        let first = self.bucket();
-        prefetch(first);
-        if self.count() > 8 / W {
-            prefetch(first.wrapping_add((self.count() - 1) * W));
-        }
-    }
-
-    /// The last word of the entry with this key. Compares a line at once: how many entries a bucket has,
-    /// and which of them it is, no branch could foresee.
-    #[inline]
-    pub(crate) fn find(self, key: &Entry<W>) -> Option<u64> {
-        let mut left = self.count();
-        for line in self.lines() {
-            let entries = line.as_chunks::<W>().0;
-            let same = (0..).zip(entries).fold(0_u32, |same, (place, entry)| {
-                same | u32::from(differs(entry, key) == 0) << place
-            });
-            let mut here = same & ((1 << left.min(8 / W)) - 1);
-            // Keys that differ in their prefix lengths only are rare.
-            while here != 0 {
-                let last = entries[here.trailing_zeros() as usize & (8 / W - 1)][W - 1];
-                if (last ^ key[W - 1]) & KEY_BITS == 0 {
-                    return Some(last);
-                }
-                here &= here - 1;
-            }
-            left = left.saturating_sub(8 / W);
-        }
-        None
-    }
-
-    /// The lines that the entries are in. What stands behind the last entry is old.
-    #[inline]
-    fn lines(self) -> &'a [[u64; 8]] {
-        if self.count() == 0 {
-            return &[];
-        }
-        // SAFETY: a word that is not null points to whole lines, of memory that came zeroed and is of one
-        // bucket as long as a reader may look into it (invariant of `Directory::root`); nobody writes to
-        // them while `'a` lasts, as in `entries`.
-        #[expect(unsafe_code, reason = "buckets: the house allows it here")]
-        unsafe {
-            std::slice::from_raw_parts(self.bucket().cast(), Pool::<W>::lines(self.count()))
-        }
-    }
-
-    fn entries(self) -> &'a [Entry<W>] {
-        if self.count() == 0 {
-            return &[];
-        }
-        // SAFETY: a word that is not null points to `count` initialised entries (invariant of
-        // `Directory::root`), and nobody writes to them while `'a`, the guard or the writer's own
-        // borrow under which the word was read, lasts.
-        #[expect(unsafe_code, reason = "buckets: the house allows it here")]
-        unsafe {
-            std::slice::from_raw_parts(self.bucket().cast(), self.count())
-        }
-    }
-}
-
-/// A word for a bucket of `count` entries.
-fn tagged(bucket: NonNull<u64>, count: usize, bloom: u64) -> *mut u64 {
-    bucket.as_ptr().map_addr(|address| {
-        debug_assert!(address & COUNT_BITS == 0 && address >> BLOOM_SHIFT == 0);
-        address | count | (low(bloom) << BLOOM_SHIFT)
-    })
-}
-
-/// The low bits of a word on this machine's pointer width.
-#[expect(clippy::cast_possible_truncation, reason = "64-bit machines only")]
-const fn low(word: u64) -> usize {
-    word as usize
-}
-const _: () = assert!(usize::BITS == 64);
-
-/// Two of sixteen bits, from the high end of the hash; the low end chooses the word.
-#[inline]
-fn bloom_of(hash: u64) -> u64 {
-    (1 << (hash >> 60)) | (1 << ((hash >> 56) & 15))
-}
-
-/// The bits in which an entry has another key, but for its prefix length.
-#[inline]
-fn differs<const W: usize>(entry: &Entry<W>, key: &Entry<W>) -> u64 {
-    (0..W - 1).fold(0, |bits, word| bits | (entry[word] ^ key[word]))
-}
-
-/// Whether an entry has this key.
-fn is_same<const W: usize>(entry: &Entry<W>, key: &Entry<W>) -> bool {
-    differs(entry, key) | ((entry[W - 1] ^ key[W - 1]) & KEY_BITS) == 0
-}
-
-/// The entry with this key among `entries`.
-fn find_in<const W: usize>(entries: &[Entry<W>], key: &Entry<W>) -> Option<usize> {
-    entries.iter().position(|entry| is_same(entry, key))
-}
 
 /// The array of words.
 #[derive(Debug)]
@@ -188,17 +45,6 @@ impl<const W: usize> Root<W> {
         Self {
             words: huge::slice(words, |_| AtomicPtr::new(ptr::null_mut())),
         }
-    }
-
-    /// Asks for what `hash` may be in, and gives the word; none where no entry can have it.
-    #[inline]
-    pub(crate) fn promising(&self, hash: u64) -> Option<Word<'_, W>> {
-        let word = self.word(hash);
-        let promises = word.may_hold(hash);
-        if promises {
-            word.prefetch();
-        }
-        promises.then_some(word)
     }
 
     #[inline]
@@ -215,17 +61,14 @@ impl<const W: usize> Root<W> {
     /// The word of `hash`.
     #[inline]
     pub(crate) fn word(&self, hash: u64) -> Word<'_, W> {
-        Word {
-            tagged: self.slot(hash).load(Ordering::Acquire),
-            held: PhantomData,
-        }
+        Word::of(self.slot(hash).load(Ordering::Acquire))
     }
 }
 
 /// The half that workers read.
 #[derive(Debug)]
 pub(crate) struct Directory<const W: usize> {
-    // Invariant: every word is null or points to a bucket in a slab of the `DirectoryWriter`, whose
+    // Invariant: every word is null or points to a bucket in a slab of the writer's pool, whose
     // entries were written before the word was stored (release) and are not written again until
     // every reader has passed the publication after the word was changed. A `&Root` is lent only
     // under a guard or to the writer.
@@ -240,116 +83,6 @@ impl<const W: usize> Directory<W> {
     }
 }
 
-/// A slab in memory.
-const SLAB: Layout = match Layout::from_size_align(LINES_PER_SLAB * size_of::<Line>(), huge::PAGE) {
-    Ok(layout) => layout,
-    Err(_) => panic!("a power of two, and not too large"),
-};
-
-/// A slab of zeros: one huge page, where the system has one.
-fn new_slab() -> NonNull<Line> {
-    // SAFETY: the layout's size is not zero.
-    #[expect(unsafe_code, reason = "buckets: the house allows it here")]
-    let start = unsafe { alloc::alloc(SLAB) };
-    let Some(start) = NonNull::new(start) else {
-        alloc::handle_alloc_error(SLAB)
-    };
-    let start: NonNull<MaybeUninit<Line>> = start.cast();
-    // SAFETY: it was just allocated, for so many lines and aligned as they are; they may be uninitialised.
-    #[expect(unsafe_code, reason = "buckets: the house allows it here")]
-    let lines = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), LINES_PER_SLAB) };
-    huge::advise(lines);
-    lines.fill(MaybeUninit::new(Line([0; 8])));
-    start.cast()
-}
-
-/// Buckets by their number of lines, cut from slabs, given back after a grace period.
-#[derive(Debug)]
-struct Pool<const W: usize> {
-    domain: Arc<Domain>,
-    /// Of so many lines each.
-    slabs: Vec<NonNull<Line>>,
-    unused: Option<(NonNull<Line>, usize)>,
-    free: Vec<Vec<NonNull<u64>>>,
-}
-
-// SAFETY: the pool owns its slabs; the pointers in it are into those alone.
-#[expect(unsafe_code, reason = "buckets: the house allows it here")]
-unsafe impl<const W: usize> Send for Pool<W> {}
-
-impl<const W: usize> Pool<W> {
-    const fn lines(entries: usize) -> usize {
-        (entries * W).div_ceil(8)
-    }
-
-    fn new(domain: &Arc<Domain>) -> Self {
-        Self {
-            domain: Arc::clone(domain),
-            slabs: Vec::new(),
-            unused: None,
-            free: vec![Vec::new(); Self::lines(MOST_PER_BUCKET) + 1],
-        }
-    }
-
-    /// Room for so many entries: a free bucket, the front of a larger one, or new memory.
-    fn take(&mut self, entries: usize) -> NonNull<u64> {
-        let lines = Self::lines(entries);
-        let free = &mut self.free[lines..];
-        let found = (0..)
-            .zip(free)
-            .find_map(|(spare, it)| Some((spare, it.pop()?)));
-        let Some((spare, bucket)) = found else {
-            return self.cut(lines);
-        };
-        if spare > 0 {
-            // SAFETY: the bucket is of `lines + spare` lines, of eight words each.
-            #[expect(unsafe_code, reason = "buckets: the house allows it here")]
-            let rest = unsafe { bucket.add(lines * 8) };
-            self.free[spare].push(rest);
-        }
-        bucket
-    }
-
-    fn cut(&mut self, lines: usize) -> NonNull<u64> {
-        let (start, left) = match self.unused.take() {
-            Some((start, left)) if left >= lines => (start, left),
-            _ => self.slab(),
-        };
-        // SAFETY: `left >= lines` lines of one slab follow `start`.
-        #[expect(unsafe_code, reason = "buckets: the house allows it here")]
-        let rest = unsafe { start.add(lines) };
-        self.unused = Some((rest, left - lines));
-        start.cast()
-    }
-
-    fn slab(&mut self) -> (NonNull<Line>, usize) {
-        let slab = new_slab();
-        self.slabs.push(slab);
-        (slab, LINES_PER_SLAB)
-    }
-
-    fn give(&mut self, bucket: NonNull<u64>, entries: usize) {
-        self.free[Self::lines(entries)].push(bucket);
-    }
-}
-
-impl<const W: usize> Drop for Pool<W> {
-    /// Frees the slabs once no reader is left; leaks them while there is one.
-    fn drop(&mut self) {
-        if !self.domain.deserted() {
-            return;
-        }
-        for slab in self.slabs.drain(..) {
-            // SAFETY: allocated in `new_slab` with this layout, and given back once; readers, who alone look
-            // into buckets, are gone for good.
-            #[expect(unsafe_code, reason = "buckets: the house allows it here")]
-            unsafe {
-                alloc::dealloc(slab.as_ptr().cast(), SLAB);
-            }
-        }
-    }
-}
-
 /// A bucket that was swapped out.
 #[derive(Debug)]
 struct OldBucket {
@@ -361,20 +94,17 @@ struct OldBucket {
 #[expect(unsafe_code, reason = "buckets: the house allows it here")]
 unsafe impl Send for OldBucket {}
 
-/// An array of words that was swapped out, with the buckets that its words point to.
+/// An array of words that was swapped out, with the buckets that no other points to.
 #[derive(Debug)]
 struct OldRoot<const W: usize> {
-    root: Arc<Root<W>>,
+    buckets: Vec<OldBucket>,
     /// What readers hold: it is freed together with the buckets.
     _published: Retired<Arc<Root<W>>>,
 }
 
 /// The bucket that a word points to, if it does.
 fn old_bucket<const W: usize>(tagged: *mut u64) -> Option<OldBucket> {
-    let word: Word<'_, W> = Word {
-        tagged,
-        held: PhantomData,
-    };
+    let word = Word::<W>::of(tagged);
     NonNull::new(word.bucket()).map(|bucket| OldBucket {
         bucket,
         entries: word.count(),
@@ -432,8 +162,7 @@ impl<const W: usize> DirectoryWriter<W> {
 
     /// Bytes of what workers read: words and buckets, those waiting and free included.
     pub(crate) fn bytes(&self) -> usize {
-        let slabs = self.pool.slabs.len() * LINES_PER_SLAB * size_of::<Line>();
-        slabs + self.root.words.len() * size_of::<usize>()
+        self.pool.bytes() + self.root.words.len() * size_of::<usize>()
     }
 
     /// The last word of the entry with this key, as the next packet would find it.
@@ -459,7 +188,11 @@ impl<const W: usize> DirectoryWriter<W> {
         let place = find_in(old, entry);
         let count = old.len() + usize::from(place.is_none());
         if count > MOST_PER_BUCKET {
-            return Err(BucketFull);
+            if self.root.words.len() > self.entries {
+                return Err(BucketFull);
+            }
+            self.grow();
+            return self.put(entry);
         }
         let mut entries = [[0; W]; MOST_PER_BUCKET];
         entries[..old.len()].copy_from_slice(old);
@@ -490,8 +223,7 @@ impl<const W: usize> DirectoryWriter<W> {
             self.pool.give(old.bucket, old.entries);
         }
         while let Some(old) = self.roots.reclaim(passed) {
-            let words = old.root.words.iter();
-            for bucket in words.filter_map(|word| old_bucket::<W>(word.load(Ordering::Relaxed))) {
+            for bucket in old.buckets {
                 self.pool.give(bucket.bucket, bucket.entries);
             }
         }
@@ -518,53 +250,57 @@ impl<const W: usize> DirectoryWriter<W> {
         let bloom = entries
             .iter()
             .fold(0, |bloom, entry| bloom | bloom_of(self.hash(entry)));
-        let bucket = self.pool.take(entries.len());
-        // SAFETY: the pool gave room for `entries.len()` entries, aligned to a line, that nobody
-        // else reads or writes; `entries` is elsewhere.
-        #[expect(unsafe_code, reason = "buckets: the house allows it here")]
-        unsafe {
-            ptr::copy_nonoverlapping(entries.as_ptr().cast(), bucket.as_ptr(), entries.len() * W);
-        }
-        tagged(bucket, entries.len(), bloom)
+        word::tagged(self.pool.put(entries), entries.len(), bloom)
     }
 
     fn grow_if_due(&mut self) {
-        if self.entries < self.root.words.len() * LOAD {
-            return;
+        if self.entries >= self.root.words.len() * LOAD {
+            self.grow();
         }
+    }
+
+    /// Twice as many words.
+    fn grow(&mut self) {
         let old = Arc::clone(&self.root);
         let grown = Root::new(old.words.len() * 2);
+        let mut buckets = Vec::new();
         for word in &old.words {
-            self.split(word.load(Ordering::Relaxed), &grown, old.words.len());
+            let tagged = word.load(Ordering::Relaxed);
+            if self.split(tagged, &grown, old.words.len()) {
+                buckets.extend(old_bucket::<W>(tagged));
+            }
         }
         self.root = Arc::new(grown);
         let published = self.directory.root.replace(Arc::clone(&self.root));
         self.roots.retire(OldRoot {
-            root: old,
+            buckets,
             _published: published,
         });
     }
 
-    /// Copies one word's entries to the two words of `grown` that they belong to. The old bucket stays
-    /// with the old words, which nobody changes any more.
-    fn split(&mut self, tagged: *mut u64, grown: &Root<W>, words: usize) {
-        let word: Word<'_, W> = Word {
-            tagged,
-            held: PhantomData,
-        };
+    /// Puts one word's entries where they belong in the words of `grown`; true where they were copied to
+    /// two buckets. Else the old bucket serves both the old words, which nobody changes any more, and one
+    /// of the new ones.
+    fn split(&mut self, tagged: *mut u64, grown: &Root<W>, words: usize) -> bool {
         let mut halves = [const { ArrayVec::<Entry<W>, MOST_PER_BUCKET>::new_const() }; 2];
         let mut hashes = [0; 2];
-        for entry in word.entries() {
+        for entry in Word::<W>::of(tagged).entries() {
             let hash = self.hash(entry);
             let half = usize::from(low(hash) & words != 0);
             halves[half].push(*entry);
             hashes[half] = hash;
         }
+        let is_split = halves.iter().all(|half| !half.is_empty());
         for (half, hash) in halves.iter().zip(hashes) {
             if !half.is_empty() {
-                let bucket = self.bucket_of(half);
+                let bucket = if is_split {
+                    self.bucket_of(half)
+                } else {
+                    tagged
+                };
                 grown.slot(hash).store(bucket, Ordering::Release);
             }
         }
+        is_split
     }
 }

@@ -1,18 +1,15 @@
 //! What differs between the IPv4 and the IPv6 half of the table: how keys are laid out and hashed.
 //!
 //! ```text
-//! IPv4  [ address:32 | port:16 | service:16 ] [ prefix:8 | 0:8 | backend:16 | cell:32 ]
-//! IPv6  [ address:128 ] [ 0:32 | port:16 | service:16 ] [ prefix:8 | 0:8 | backend:16 | cell:32 ]
+//! IPv4  [ address:32 | port:16 | service:16 ] [ prefix:8 | value:56 ]
+//! IPv6  [ address:128 ] [ 0:32 | port:16 | service:16 ] [ prefix:8 | value:56 ]
 //! ```
 
 use super::{
     directory::Entry,
     source::{mask4, mask6},
 };
-use crate::{
-    hash::HashKeys,
-    tables::id::{BackendId, ServiceId},
-};
+use crate::{hash::HashKeys, tables::id::ServiceId};
 
 /// How specific a key is: 0 is address and port, 1 the whole address, then one bit shorter each.
 pub(crate) type Rank = u8;
@@ -95,18 +92,6 @@ fn port_mask(rank: Rank) -> u16 {
     if rank == 0 { u16::MAX } else { 0 }
 }
 
-/// The last word's value half.
-pub(crate) fn value(owner: BackendId, cell: u32) -> u64 {
-    u64::from(owner.0) << 32 | u64::from(cell)
-}
-
-/// The owner and the cell in an entry's last word.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "fields of the word")]
-pub(crate) fn owner_and_cell(word: u64) -> (BackendId, u32) {
-    (BackendId((word >> 32) as u16), word as u32)
-}
-
 /// The prefix length in an entry's last word.
 fn prefix_bits(prefix: u8) -> u64 {
     u64::from(prefix) << 56
@@ -120,6 +105,8 @@ impl Family<2, 1> for V4 {
     type Address = u32;
     type Kind = Kind<u32>;
 
+    // Not inlined: it would be worked out for each query again, to spare a register.
+    #[inline(never)]
     fn kind(rank: Rank) -> Kind<u32> {
         let prefix = prefix_of(32, rank);
         Kind {
@@ -150,6 +137,7 @@ impl Family<4, 3> for V6 {
     type Address = u128;
     type Kind = Kind<u128>;
 
+    #[inline(never)]
     fn kind(rank: Rank) -> Kind<u128> {
         let prefix = prefix_of(128, rank);
         Kind {

@@ -1,18 +1,21 @@
 //! Looking up a burst: every loop asks for the memory that the next one reads.
 
 use super::{
-    AffinityTable, Hits,
-    directory::{Directory, Entry, Root},
-    family::{Family, Query, Ranks, owner_and_cell},
+    AffinityTable, Hit, Hits,
+    directory::{Directory, Entry, Root, Word},
+    family::{Family, Query, Ranks},
+    value::{Minute, Value},
 };
-use crate::{clock::Millis, port::BURST, rcu::Guard, simd::prefetch};
+use crate::{clock::Millis, port::BURST, rcu::Guard, simd::prefetch, tables::id::ServiceId};
 use arrayvec::ArrayVec;
 
 /// One key of one query.
 #[derive(Clone, Copy, Debug)]
-struct Probe<const W: usize, const R: usize> {
+struct Probe<'a, const W: usize, const R: usize> {
     key: Entry<W>,
     hash: u64,
+    /// Where an entry with the key would be, once that is read.
+    word: Word<'a, W>,
     /// What is looked for where this misses.
     broader: Ranks<R>,
     /// Of its query.
@@ -20,26 +23,10 @@ struct Probe<const W: usize, const R: usize> {
 }
 
 /// The probes of a burst, at most one for each query.
-type Probes<const W: usize, const R: usize> = ArrayVec<Probe<W, R>, BURST>;
+type Probes<'a, const W: usize, const R: usize> = ArrayVec<Probe<'a, W, R>, BURST>;
 
-/// What queries are looked for by, where the ranks of their services are these: those of nearly all
-/// queries of a burst are the same.
-struct Plan<const R: usize, K> {
-    ranks: Ranks<R>,
-    first: Option<K>,
-    broader: Ranks<R>,
-}
-
-impl<const R: usize, K> Plan<R, K> {
-    fn of<F: Family<W, R, Kind = K>, const W: usize>(ranks: Ranks<R>) -> Self {
-        let mut broader = ranks;
-        Self {
-            ranks,
-            first: broader.pop().map(F::kind),
-            broader,
-        }
-    }
-}
+/// No hit for any query of a burst.
+const NONE: [Option<Hit>; BURST] = [None; BURST];
 
 impl AffinityTable {
     /// One round for each kind of key, the most specific first.
@@ -49,38 +36,40 @@ impl AffinityTable {
         guard: Guard<'_>,
         now: Millis,
         queries: &[Query<F::Address>],
-        ranks: impl Fn(&Query<F::Address>) -> Ranks<R>,
+        ranks: impl Fn(ServiceId) -> Ranks<R>,
         hits: &mut Hits,
     ) {
         hits.clear();
-        hits.extend(queries.iter().map(|_| None));
+        hits.try_extend_from_slice(&NONE[..queries.len()])
+            .expect("hits of as many as a burst");
         let root = directory.root(guard);
         let mut probes = Probes::new();
-        let mut plan = Plan::of::<F, W>(Ranks([0; R]));
-        let mut is_last = true;
-        for (index, query) in (0_u8..).zip(queries) {
-            let ranks = ranks(query);
-            if ranks != plan.ranks {
-                plan = Plan::of::<F, W>(ranks);
-                is_last &= plan.broader.is_empty();
-            }
-            if let Some(kind) = plan.first {
-                probes.push(self.probe::<F, W, R>(root, query, index, kind, plan.broader));
+        let (mut index, mut is_last) = (0, true);
+        // Those of nearly all queries of a burst are the same.
+        for run in queries.chunk_by(|one, next| one.service == next.service) {
+            let mut broader = ranks(run[0].service);
+            let kind = broader.pop().map(F::kind);
+            is_last &= broader.is_empty();
+            for query in run {
+                if let Some(kind) = kind {
+                    probes.push(self.probe::<F, W, R>(root, query, index, kind, broader));
+                }
+                index += 1;
             }
         }
-        self.look_into(root, now, &probes, hits);
+        self.look_into(root, now, &mut probes, hits);
         if !is_last {
             self.look_for_broader::<F, W, R>(root, now, queries, &mut probes, hits);
         }
     }
 
     /// Looks for the broader keys of those that have missed.
-    fn look_for_broader<F: Family<W, R>, const W: usize, const R: usize>(
+    fn look_for_broader<'a, F: Family<W, R>, const W: usize, const R: usize>(
         &self,
-        root: &Root<W>,
+        root: &'a Root<W>,
         now: Millis,
         queries: &[Query<F::Address>],
-        probes: &mut Probes<W, R>,
+        probes: &mut Probes<'a, W, R>,
         hits: &mut Hits,
     ) {
         while !probes.is_empty() {
@@ -100,51 +89,71 @@ impl AffinityTable {
 
     /// What is looked for of a query, with its word asked for.
     #[inline]
-    fn probe<F: Family<W, R>, const W: usize, const R: usize>(
+    fn probe<'a, F: Family<W, R>, const W: usize, const R: usize>(
         &self,
-        root: &Root<W>,
+        root: &'a Root<W>,
         query: &Query<F::Address>,
         index: u8,
         kind: F::Kind,
         broader: Ranks<R>,
-    ) -> Probe<W, R> {
+    ) -> Probe<'a, W, R> {
         let key = F::key(query, kind);
         let hash = F::hash(&self.keys, &key);
         root.prefetch(hash);
         Probe {
             key,
             hash,
+            word: Word::EMPTY,
             broader,
             index,
         }
     }
 
-    /// All probes, stage by stage: reads the words and asks for the buckets, compares and asks for the
-    /// cells, reads the cells.
+    /// All probes, stage by stage: reads the words and asks for the buckets; compares, and asks for the cells
+    /// of those that do not route for sure; reads those.
     #[inline]
-    fn look_into<const W: usize, const R: usize>(
+    fn look_into<'a, const W: usize, const R: usize>(
         &self,
-        root: &Root<W>,
+        root: &'a Root<W>,
         now: Millis,
-        probes: &[Probe<W, R>],
+        probes: &mut [Probe<'a, W, R>],
         hits: &mut Hits,
     ) {
-        let mut words: ArrayVec<_, BURST> = ArrayVec::new();
-        for probe in probes {
-            if let Some(word) = root.promising(probe.hash) {
-                words.push((word, probe));
+        let mut places = [0; BURST];
+        let promising = promising(root, probes, &mut places);
+        let minute = Minute::of(now);
+        let mut unsure: ArrayVec<(Value, u8), BURST> = ArrayVec::new();
+        for place in promising {
+            let probe = &probes[usize::from(*place)];
+            if let Some(value) = probe.word.find(&probe.key).map(Value) {
+                hits[usize::from(probe.index)] = Some(value.into());
+                if !value.surely_routes(minute) {
+                    prefetch(&raw const self.cells[value.cell() as usize]);
+                    unsure.push((value, probe.index));
+                }
             }
         }
-        let mut found: ArrayVec<(u64, u8), BURST> = ArrayVec::new();
-        for (word, probe) in &words {
-            if let Some(value) = word.find(&probe.key) {
-                let (_, cell) = owner_and_cell(value);
-                prefetch(&raw const self.cells[cell as usize]);
-                found.push((value, probe.index));
-            }
-        }
-        for (value, index) in &found {
+        for (value, index) in &unsure {
             hits[usize::from(*index)] = self.alive(*value, now);
         }
     }
+}
+
+/// Reads the words, and asks for the buckets that may hold the keys; gives the places of those probes.
+#[inline]
+fn promising<'a, 'b, const W: usize, const R: usize>(
+    root: &'a Root<W>,
+    probes: &mut [Probe<'a, W, R>],
+    places: &'b mut [u8; BURST],
+) -> &'b [u8] {
+    let mut count = 0;
+    for (place, probe) in (0..).zip(probes) {
+        probe.word = root.word(probe.hash);
+        places[count] = place;
+        if probe.word.may_hold(probe.hash) {
+            probe.word.prefetch();
+            count += 1;
+        }
+    }
+    &places[..count]
 }

@@ -6,9 +6,10 @@
 use super::{
     AffinityTable,
     cell::{Cell, CellId, CellView, Grant},
-    directory::DirectoryWriter,
-    family::{Family, Query, Ranks, V4, V6, owner_and_cell, rank_of, value},
+    directory::{BucketFull, DirectoryWriter, Entry},
+    family::{Family, Query, Ranks, V4, V6, rank_of},
     source::Source,
+    value::{Minute, Value},
 };
 use crate::{
     clock::Millis,
@@ -108,11 +109,10 @@ impl AffinityWriter {
         }
         let index = self.take_cell()?;
         self.table.cells[index as usize].start(grant, generation);
-        let stored = match key.source.address() {
-            IpAddr::V4(_) => self.v4.put(&with_value(&key4(key), value(owner, index))),
-            IpAddr::V6(_) => self.v6.put(&with_value(&key6(key), value(owner, index))),
-        };
-        if stored.is_err() {
+        if self
+            .put(key, Value::new(owner, index, grant.deadline))
+            .is_err()
+        {
             self.free_cell(index);
             return Err(Refused::Full(self.capacity));
         }
@@ -134,9 +134,15 @@ impl AffinityWriter {
         self.free_cell(cell.index);
     }
 
-    /// Takes it out if its deadline has come; else says when that is.
+    /// Takes it out if its deadline has come; else says when that is, and workers how long it is sure now.
     pub fn expire(&mut self, key: &AffinityKey, cell: CellId, now: Millis) -> Result<(), Millis> {
-        self.cell(cell).expire(now)?;
+        if let Err(later) = self.cell(cell).expire(now) {
+            // Not worth a bucket where it is sure for hardly longer, nor while too many wait for workers.
+            if Minute::of(later) > Minute::of(now) && self.waiting() <= limits::WAITING_BUCKETS {
+                self.assure(key, later);
+            }
+            return Err(later);
+        }
         self.end(key, cell);
         Ok(())
     }
@@ -148,7 +154,11 @@ impl AffinityWriter {
 
     /// Puts the deadline at `deadline`, or leaves it where it is earlier; packets extend it from there
     /// as [`Self::set_extension`] has said before.
-    pub fn lower(&mut self, cell: CellId, deadline: Millis) {
+    pub fn lower(&mut self, key: &AffinityKey, cell: CellId, deadline: Millis) {
+        // First what workers take for sure: that is never later than the deadline.
+        if self.cell(cell).deadline() > deadline {
+            self.assure(key, deadline);
+        }
         self.cell(cell).lower(deadline);
     }
 
@@ -190,16 +200,34 @@ impl AffinityWriter {
         };
         std::iter::from_fn(|| ranks.pop()).find_map(|rank| {
             let word = self.get(service, address, port, rank)?;
-            let (owner, index) = owner_and_cell(word);
-            let cell = &self.table.cells[index as usize];
-            let source = source_of(address, port, bits, rank)?;
-            let generation = cell.generation();
-            cell.routes(now).then_some(Found {
-                source,
-                owner,
-                cell: CellId { index, generation },
+            let hit = self.table.alive(Value(word), now)?;
+            Some(Found {
+                source: source_of(address, port, bits, rank)?,
+                owner: hit.owner(),
+                cell: self.table.cell_of(hit),
             })
         })
+    }
+
+    /// Tells workers until when it routes for sure.
+    fn assure(&mut self, key: &AffinityKey, deadline: Millis) {
+        let stored = match key.source.address() {
+            IpAddr::V4(_) => self.v4.get(&key4(key)),
+            IpAddr::V6(_) => self.v6.get(&key6(key)),
+        };
+        let Some(value) = stored.map(Value) else {
+            return;
+        };
+        let stored = self.put(key, value.until(deadline));
+        debug_assert!(stored.is_ok(), "a bucket that grows by nothing");
+    }
+
+    /// Stores what workers read of it, in place of what they have read.
+    fn put(&mut self, key: &AffinityKey, value: Value) -> Result<(), BucketFull> {
+        match key.source.address() {
+            IpAddr::V4(_) => self.v4.put(&with_value(&key4(key), value)),
+            IpAddr::V6(_) => self.v6.put(&with_value(&key6(key), value)),
+        }
     }
 
     fn get(&self, service: ServiceId, address: IpAddr, port: u16, rank: u8) -> Option<u64> {
@@ -353,9 +381,9 @@ fn port_and_rank(key: &AffinityKey, bits: u8) -> (u16, u8) {
     )
 }
 
-fn with_value<const W: usize>(key: &[u64; W], value: u64) -> [u64; W] {
+fn with_value<const W: usize>(key: &Entry<W>, value: Value) -> Entry<W> {
     let mut entry = *key;
-    entry[W - 1] |= value;
+    entry[W - 1] |= value.0;
     entry
 }
 

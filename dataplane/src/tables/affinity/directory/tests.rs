@@ -1,6 +1,6 @@
 //! The directory against a map, and what becomes of the memory that it lets go of.
 
-use super::*;
+use super::{word::KEY_BITS, *};
 use crate::rcu;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ fn growth_is_one_change() {
     assert!(grown > usize::from(!cfg!(miri)));
 }
 
-/// Every line that was cut from a slab is in a bucket that is read, or free.
+/// Every granule that was cut from a slab is in a bucket that is read, or free.
 #[test]
 fn what_a_growth_replaces_is_used_again() {
     let (mut writer, publisher, mut readers) = writer(1);
@@ -82,26 +82,43 @@ fn what_a_growth_replaces_is_used_again() {
         readers[0].quiescent();
         writer.reclaim(publisher.passed());
     }
-    assert_eq!(writer.pool.slabs.len(), 1);
-    let (_, left) = writer.pool.unused.unwrap();
-    let free = writer.pool.free.iter().enumerate();
-    let free: usize = free.map(|(lines, buckets)| lines * buckets.len()).sum();
     let words = writer.root.words.iter();
     let buckets = words.filter_map(|word| old_bucket::<2>(word.load(Ordering::Relaxed)));
-    let read: usize = buckets.map(|it| Pool::<2>::lines(it.entries)).sum();
-    assert_eq!(read + free + left, LINES_PER_SLAB);
+    let read: usize = buckets.map(|it| Pool::<2>::granules(it.entries)).sum();
+    assert_eq!(writer.pool.in_use(), read);
 }
 
 #[test]
-fn a_free_bucket_of_two_lines_serves_as_two() {
+fn a_free_block_serves_as_smaller_ones_that_lie_within_lines() {
     let (mut writer, ..) = writer(1);
     let pool = &mut writer.pool;
     let large = pool.take(8);
     pool.give(large, 8);
-    let small = [pool.take(4), pool.take(1)].map(|it| it.addr().get());
-    assert_eq!(small, [0, 64].map(|offset| large.addr().get() + offset));
-    let next = pool.take(1);
-    assert_eq!(next.addr().get(), large.addr().get() + 128);
+    let offset = |block: NonNull<u64>| block.addr().get() - large.addr().get();
+    let smaller = [1, 2, 1, 3].map(|entries| offset(pool.take(entries)));
+    assert_eq!(smaller, [0, 32, 16, 64]);
+    assert_eq!(offset(pool.take(1)), 128);
+}
+
+/// Keys that fall into one bucket, beside others or alone.
+#[test]
+fn a_full_bucket_makes_the_directory_grow_unless_it_is_nearly_empty() {
+    let (publisher, _readers) = rcu::domain(0);
+    let mut crowded =
+        DirectoryWriter::<2>::new(publisher.domain(), HashKeys::random(), |_, entry| entry[0]);
+    let same = |number: usize| [(number * FEWEST_WORDS) as u64, 1];
+    for number in 0..MOST_PER_BUCKET {
+        crowded.put(&same(number)).unwrap();
+    }
+    assert_eq!(crowded.put(&same(MOST_PER_BUCKET)), Err(BucketFull));
+    for other in 1..FEWEST_WORDS as u64 {
+        crowded.put(&[other, 1]).unwrap();
+    }
+    crowded.put(&same(MOST_PER_BUCKET)).unwrap();
+    assert_eq!(crowded.root.words.len(), 2 * FEWEST_WORDS);
+    for number in 0..=MOST_PER_BUCKET {
+        assert_eq!(crowded.get(&same(number)), Some(1));
+    }
 }
 
 #[test]
