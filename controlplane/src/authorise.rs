@@ -35,7 +35,7 @@ impl Speaker {
 }
 
 /// Something that its sender may say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authorised<T> {
     said: T,
     service: ServiceId,
@@ -69,20 +69,54 @@ struct Meant<'a> {
 /// Why not.
 struct No {
     code: OutcomeCode,
-    service: String,
+    service: Option<ServiceId>,
     detail: String,
+}
+
+/// Authorises the signals of one sender, one after another. What was found out about one holds for
+/// the next, where that names the same service and backend: most often all of a batch do.
+#[derive(Debug)]
+pub struct Authority<'r, 's> {
+    registry: &'r Registry,
+    identity: &'r Identity,
+    last: Option<Authorised<&'s Signal>>,
+}
+
+impl<'r, 's> Authority<'r, 's> {
+    /// For signals of this sender, while the registry is as it is.
+    #[must_use]
+    pub fn new(registry: &'r Registry, identity: &'r Identity) -> Self {
+        Self {
+            registry,
+            identity,
+            last: None,
+        }
+    }
+
+    /// As [`authorise`] has it.
+    pub fn authorise(&mut self, said: &'s Signal) -> Result<Authorised<&'s Signal>, Box<Outcome>> {
+        let is_same = |last: &Authorised<&Signal>| {
+            last.said.destination == said.destination && last.said.backend == said.backend
+        };
+        if let Some(last) = self.last.filter(is_same) {
+            return Ok(Authorised { said, ..last });
+        }
+        let authorised = authorise(self.registry, self.identity, said)?;
+        self.last = Some(authorised);
+        Ok(authorised)
+    }
 }
 
 /// Establishes which service a signal is about and in whose name it speaks; or says why not, as
 /// the outcome.
-pub fn authorise(
+pub fn authorise<'s>(
     registry: &Registry,
     identity: &Identity,
-    signal: Signal,
-) -> Result<Authorised<Signal>, Box<Outcome>> {
+    signal: &'s Signal,
+) -> Result<Authorised<&'s Signal>, Box<Outcome>> {
     let decided = match identity {
-        Identity::Operator { .. } => operator(registry, &signal),
-        Identity::Address(_) | Identity::Certificate(_) => server(registry, identity, &signal),
+        Identity::Operator { .. } => operator(registry, signal),
+        Identity::Address(_) | Identity::Certificate(_) => server(registry, identity, signal),
     };
     match decided {
         Ok((service, speaker)) => Ok(Authorised {
@@ -92,7 +126,7 @@ pub fn authorise(
         }),
         Err(no) => Err(Box::new(Outcome {
             code: no.code,
-            key: signal.source.ok(),
+            key: signal.source.as_ref().ok().copied(),
             service: no.service,
             detail: no.detail,
             ..Outcome::default()
@@ -104,7 +138,7 @@ pub fn authorise(
 pub fn speaks_for<'a>(
     registry: &'a Registry,
     identity: &'a Identity,
-) -> impl Iterator<Item = &'a Backend> {
+) -> impl Iterator<Item = &'a Backend> + Clone {
     let (address, names) = match identity {
         Identity::Address(address) => (Some(*address), [].as_slice()),
         Identity::Certificate(names) => (None, names.as_slice()),
@@ -123,96 +157,83 @@ fn server(
     identity: &Identity,
     signal: &Signal,
 ) -> Result<(ServiceId, Speaker), No> {
-    let meant = meant(registry, &signal.destination)?;
-    let mine = meant.iter().filter_map(|it| {
-        let backends = own_backends(registry, identity, *it);
-        (!backends.is_empty()).then_some((*it, backends))
-    });
-    match only(mine.collect())? {
-        Some((meant, mine)) => {
-            let backend = choose(registry, identity, signal, meant, &mine)?;
-            Ok((meant.service.id, Speaker::Backend(backend)))
-        }
-        None => Err(stranger(registry, identity, &meant)),
-    }
+    let meant = meant(registry, &signal.destination);
+    let is_mine = |it: &Meant<'_>| own_backends(registry, identity, *it).next().is_some();
+    let Some(mine) = only(meant.clone().filter(is_mine))? else {
+        return Err(match meant.clone().next() {
+            Some(first) => stranger(registry, identity, first, &meant),
+            None => nothing_meant(registry, &signal.destination),
+        });
+    };
+    let backend = choose(registry, identity, signal, mine)?;
+    Ok((mine.service.id, Speaker::Backend(backend)))
 }
 
 fn operator(registry: &Registry, signal: &Signal) -> Result<(ServiceId, Speaker), No> {
-    let meant = meant(registry, &signal.destination)?;
-    let choices = meant.iter().map(|it| (*it, ())).collect();
-    let Some((meant, ())) = only(choices)? else {
-        return Err(invalid("", "destination: names no service".to_owned()));
+    let Some(meant) = only(meant(registry, &signal.destination))? else {
+        return Err(nothing_meant(registry, &signal.destination));
     };
-    let backend = match signal.backend.as_str() {
-        "" => meant.own,
-        name => Some(named(registry, meant.service, name)?),
+    let backend = match signal.backend.as_deref() {
+        None => meant.own,
+        Some(name) => Some(named(registry, meant.service, name)?),
     };
     Ok((meant.service.id, Speaker::Operator(backend)))
 }
 
-/// The services that a destination may mean; at least one (contract rule S5).
-fn meant<'a>(registry: &'a Registry, destination: &Destination) -> Result<Vec<Meant<'a>>, No> {
-    let of_service = |service| Meant { service, own: None };
-    let meant: Vec<_> = match destination {
-        Destination::Service(name) => {
-            let service = registry.service_named(name);
-            service.map(of_service).into_iter().collect()
-        }
+/// The services that a destination may mean (contract rule S5).
+fn meant<'a>(
+    registry: &'a Registry,
+    destination: &Destination,
+) -> impl Iterator<Item = Meant<'a>> + Clone + use<'a> {
+    let (named, at, own) = match destination {
+        Destination::Service(name) => (registry.service_named(name), &[][..], &[][..]),
         Destination::Address(address) => match registry.services_at(*address) {
-            [] => own_services(registry, registry.backends_at(*address)),
-            ids => {
-                let services = ids.iter().filter_map(|id| registry.service(*id));
-                services.map(of_service).collect()
-            }
+            [] => (None, &[][..], registry.backends_at(*address)),
+            ids => (None, ids, &[][..]),
         },
     };
-    if meant.is_empty() {
-        return Err(nothing_meant(registry, destination));
-    }
-    Ok(meant)
+    let at = at.iter().filter_map(|id| registry.service(*id));
+    let services = named.into_iter().chain(at);
+    let own = own.iter().filter_map(|id| own_service(registry, *id));
+    services
+        .map(|service| Meant { service, own: None })
+        .chain(own)
 }
 
-fn own_services<'a>(registry: &'a Registry, own: &[BackendId]) -> Vec<Meant<'a>> {
-    let backends = own.iter().filter_map(|id| registry.backend(*id));
-    let meant = backends.filter_map(|backend| {
-        let service = registry.service(backend.service)?;
-        let own = Some(backend.id);
-        Some(Meant { service, own })
-    });
-    meant.collect()
+fn own_service(registry: &Registry, own: BackendId) -> Option<Meant<'_>> {
+    let service = registry.service(registry.backend(own)?.service)?;
+    let own = Some(own);
+    Some(Meant { service, own })
 }
 
 /// The configured backends of a service that an identity speaks for.
 fn own_backends<'a>(
     registry: &'a Registry,
     identity: &'a Identity,
-    meant: Meant<'_>,
-) -> Vec<&'a Backend> {
-    let mut mine: Vec<_> = speaks_for(registry, identity)
-        .filter(|it| it.service == meant.service.id && !it.is_removed)
-        .filter(|it| meant.own.is_none_or(|own| own == it.id))
-        .collect();
-    mine.dedup_by_key(|it| it.id);
-    mine
+    meant: Meant<'a>,
+) -> impl Iterator<Item = &'a Backend> + Clone {
+    speaks_for(registry, identity)
+        .filter(move |it| it.service == meant.service.id && !it.is_removed)
+        .filter(move |it| meant.own.is_none_or(|own| own == it.id))
 }
 
 /// The one service that is meant. Where an address is that of a TCP and of a UDP service, TCP: a
 /// server that gives the addresses of an accepted socket has a TCP one.
-fn only<T>(mut choices: Vec<(Meant<'_>, T)>) -> Result<Option<(Meant<'_>, T)>, No> {
+fn only<'a>(choices: impl Iterator<Item = Meant<'a>> + Clone) -> Result<Option<Meant<'a>>, No> {
     let is_tcp = |it: &Meant<'_>| it.service.settings.protocol == Protocol::Tcp;
-    if choices.iter().any(|(meant, _)| is_tcp(meant)) {
-        choices.retain(|(meant, _)| is_tcp(meant));
+    let has_tcp = choices.clone().any(|it| is_tcp(&it));
+    let choices = choices.filter(|it| !has_tcp || is_tcp(it));
+    let mut left = choices.clone();
+    let one = left.next();
+    if left.next().is_none() {
+        return Ok(one);
     }
-    if choices.len() > 1 {
-        let names = choices.iter().map(|(meant, _)| name(meant.service));
-        let names: Vec<_> = names.collect();
-        let detail = format!(
-            "destination: it is that of the services {}: give the service's name",
-            names.join(" and ")
-        );
-        return Err(invalid("", detail));
-    }
-    Ok(choices.pop())
+    let names: Vec<_> = choices.map(|it| name(it.service)).collect();
+    let detail = format!(
+        "destination: it is that of the services {}: give the service's name",
+        names.join(" and ")
+    );
+    Err(invalid(None, detail))
 }
 
 /// Which of its backends a sender means.
@@ -221,37 +242,39 @@ fn choose(
     identity: &Identity,
     signal: &Signal,
     meant: Meant<'_>,
-    mine: &[&Backend],
 ) -> Result<BackendId, No> {
-    if signal.backend.is_empty() {
-        return match mine {
-            [one] => Ok(one.id),
-            several => Err(invalid(
-                name(meant.service),
-                format!(
-                    "backend: {} speaks for {} of service {}: name one",
-                    who(identity),
-                    names(several),
-                    name(meant.service)
-                ),
-            )),
-        };
-    }
-    let wanted = named(registry, meant.service, &signal.backend)?;
-    if mine.iter().any(|it| it.id == wanted) {
+    let mine = own_backends(registry, identity, meant);
+    let Some(backend) = signal.backend.as_deref() else {
+        return the_one(mine.clone()).ok_or_else(|| {
+            let detail = format!(
+                "backend: {} speaks for {} of service {}: name one",
+                who(identity),
+                names(mine),
+                name(meant.service)
+            );
+            invalid(Some(meant.service), detail)
+        });
+    };
+    let wanted = named(registry, meant.service, backend)?;
+    if mine.clone().any(|it| it.id == wanted) {
         return Ok(wanted);
     }
     Err(No {
         code: OutcomeCode::Denied,
-        service: name(meant.service).to_owned(),
+        service: Some(meant.service.id),
         detail: format!(
-            "{} may not speak for backend {} of service {}, only for {}",
+            "{} may not speak for backend {backend} of service {}, only for {}",
             who(identity),
-            signal.backend,
             name(meant.service),
             names(mine)
         ),
     })
+}
+
+/// The backend that all of these are.
+fn the_one<'a>(mut backends: impl Iterator<Item = &'a Backend>) -> Option<BackendId> {
+    let first = backends.next()?.id;
+    backends.all(|it| it.id == first).then_some(first)
 }
 
 fn named(registry: &Registry, service: &Service, backend: &str) -> Result<BackendId, No> {
@@ -260,27 +283,32 @@ fn named(registry: &Registry, service: &Service, backend: &str) -> Result<Backen
         let detail = format!(
             "backend: service {} has no backend {backend:?}; it has {}",
             name(service),
-            names(&registry.backends_of(service).collect::<Vec<_>>())
+            names(registry.backends_of(service))
         );
-        invalid(name(service), detail)
+        invalid(Some(service), detail)
     })
 }
 
 /// The refusal of an identity that speaks for no backend of what is meant.
-fn stranger(registry: &Registry, identity: &Identity, meant: &[Meant<'_>]) -> No {
-    let is_meant = |it: &&Backend| meant.iter().any(|meant| meant.service.id == it.service);
+fn stranger<'a>(
+    registry: &Registry,
+    identity: &Identity,
+    first: Meant<'_>,
+    meant: &(impl Iterator<Item = Meant<'a>> + Clone),
+) -> No {
+    let is_meant = |it: &&Backend| meant.clone().any(|meant| meant.service.id == it.service);
     let mut removed = speaks_for(registry, identity).filter(|it| it.is_removed);
-    let service = meant.first().map_or("", |it| name(it.service));
+    let service = name(first.service);
     if let Some(backend) = removed.find(is_meant) {
         let detail = format!(
             "backend: {} was removed from service {service}",
             backend.settings.name
         );
-        return invalid(service, detail);
+        return invalid(Some(first.service), detail);
     }
     No {
         code: OutcomeCode::Denied,
-        service: service.to_owned(),
+        service: Some(first.service.id),
         detail: format!(
             "{} is not in {} of {} of service {service}",
             who(identity),
@@ -288,7 +316,7 @@ fn stranger(registry: &Registry, identity: &Identity, meant: &[Meant<'_>]) -> No
                 Identity::Certificate(_) => "identity",
                 Identity::Address(_) | Identity::Operator { .. } => "signal_from",
             },
-            match meant.first().and_then(|it| registry.backend(it.own?)) {
+            match first.own.and_then(|own| registry.backend(own)) {
                 Some(own) => format!("backend {}", own.settings.name),
                 None => "any backend".to_owned(),
             }
@@ -309,13 +337,13 @@ fn nothing_meant(registry: &Registry, destination: &Destination) -> No {
             "destination: {address} is neither the address and port of a service nor of a backend"
         ),
     };
-    invalid("", detail)
+    invalid(None, detail)
 }
 
-fn invalid(service: &str, detail: String) -> No {
+fn invalid(service: Option<&Service>, detail: String) -> No {
     No {
         code: OutcomeCode::Invalid,
-        service: service.to_owned(),
+        service: service.map(|it| it.id),
         detail,
     }
 }
@@ -324,9 +352,10 @@ fn name(service: &Service) -> &str {
     &service.settings.name
 }
 
-fn names(backends: &[&Backend]) -> String {
-    let names = backends.iter().map(|it| it.settings.name.as_str());
-    names.collect::<Vec<_>>().join(" and ")
+fn names<'a>(backends: impl Iterator<Item = &'a Backend>) -> String {
+    let mut names: Vec<_> = backends.map(Backend::name).collect();
+    names.dedup();
+    names.join(" and ")
 }
 
 fn who(identity: &Identity) -> String {

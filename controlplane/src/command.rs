@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     journal::NotRecorded,
+    master::Names,
     signal::{Identity, Outcome, Signal},
 };
 use std::{
@@ -120,6 +121,8 @@ pub struct Outcomes {
     pub epoch: u64,
     /// One for each signal, in order.
     pub outcomes: Vec<Outcome>,
+    /// What they speak of is called so.
+    pub names: Arc<Names>,
 }
 
 /// Why signals are not acknowledged: they would not survive a restart (contract rule L1).

@@ -190,7 +190,7 @@ impl Control {
                 reply,
             } => match self.check_recorded() {
                 Ok(()) => {
-                    let outcomes = self.decide_all(&identity, signals, now);
+                    let outcomes = self.decide_all(&identity, &signals, now);
                     self.replies.push(Reply::Outcomes {
                         to: reply,
                         outcomes,

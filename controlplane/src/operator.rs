@@ -162,10 +162,10 @@ fn asked(duration_ms: Option<u64>) -> Asked {
 
 fn signal(key: AffinityKey, backend: String, operation: Operation) -> Signal {
     Signal {
-        destination: Destination::Service(key.service),
+        destination: Destination::Service(key.service.into()),
         source: Ok(key.source),
         operation,
-        backend,
+        backend: (!backend.is_empty()).then(|| backend.into()),
         boot_id: 0,
     }
 }
@@ -183,9 +183,9 @@ fn decide(
         control.audit_not_recorded(&identity, &[signal], &why, now);
         return Err(not_recorded(&why));
     }
-    let outcome = control.decide(&identity, signal, now);
+    let outcome = control.decide(&identity, &signal, now);
+    let outcome = rows::outcome(control, outcome);
     log::info!("operator {uid}: {outcome:?}");
-    let outcome = rows::outcome(outcome, control.master.epoch);
     Ok(Answer::decided(lines, Payload::Outcome(outcome)))
 }
 

@@ -1,7 +1,11 @@
 //! A signal and its outcome, as the control thread knows them: free of any wire format.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use tether_api::{Source, v1::OutcomeCode};
+use tether_dataplane::tables::id::{BackendId, ServiceId};
 
 /// Who sends, as the edge has established it (contract rules P1 and P3). Not yet what it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +24,8 @@ pub enum Identity {
 /// What a signal is about: the service, as the server names it (contract rule S5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// By name.
-    Service(String),
+    /// By name, which all signals of a batch share.
+    Service(Arc<str>),
     /// By VIP and port, or by the backend's own address and port.
     Address(SocketAddr),
 }
@@ -75,13 +79,13 @@ pub struct Signal {
     pub source: Result<Source, String>,
     /// What for.
     pub operation: Operation,
-    /// For which backend, where the identity has several; empty: the only one.
-    pub backend: String,
+    /// For which backend, where the identity has several; `None`: the only one. Shared as well.
+    pub backend: Option<Arc<str>>,
     /// The life of the backend's process; 0: not stated (contract rule S7).
     pub boot_id: u64,
 }
 
-/// What became of a signal.
+/// What became of a signal. Of numbers: who says it has their names beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// The outcome of the contract's section 4.
@@ -96,10 +100,10 @@ pub struct Outcome {
     pub generation: u64,
     /// The canonical source, where it could be read.
     pub key: Option<Source>,
-    /// The name of the owner; empty: nobody.
-    pub owner: String,
-    /// The name of the service; empty: unknown.
-    pub service: String,
+    /// The owner, if there is one.
+    pub owner: Option<BackendId>,
+    /// The service, if it is known.
+    pub service: Option<ServiceId>,
     /// One sentence on a refusal.
     pub detail: String,
 }

@@ -3,7 +3,7 @@
 
 use super::Control;
 use crate::{
-    audit::Line,
+    audit::{Audit, Line},
     journal::NotRecorded,
     master::{Event, Happened, Record, Why},
     operator::rows,
@@ -24,27 +24,14 @@ impl Control {
         now: Millis,
     ) {
         self.audit_events(now);
-        let is_refusal = !outcome.code.is_positive();
-        let Some(audit) = &mut self.audit else {
+        let names = self.master.registry.names();
+        let Some(line) = of_outcome(&mut self.audit, identity, operation, outcome, now) else {
             return;
         };
-        if !audit.admits(is_refusal, now) {
-            return;
-        }
         let line = Line {
-            identity: name(identity),
-            service: outcome.service.clone(),
-            key: outcome.key.map(|it| audit.shown(it)),
-            owner: outcome.owner.clone(),
-            granted_ms: outcome.granted_ms,
-            until_ended: outcome.until_ended && !is_refusal,
-            outcome: outcome.code.as_str_name(),
-            // It may name the client.
-            detail: Some(&outcome.detail)
-                .filter(|_| audit.shows_clients())
-                .cloned()
-                .unwrap_or_default(),
-            ..of_signal(operation, is_refusal)
+            service: names.service(outcome.service).to_owned(),
+            owner: names.backend(outcome.owner).to_owned(),
+            ..line
         };
         let line = match outcome.code {
             OutcomeCode::Ended => self.with_owner_of(line, said),
@@ -69,14 +56,18 @@ impl Control {
             detail: why.to_string(),
             ..Outcome::default()
         };
-        let said = self.events.len();
+        self.audit_events(now);
         for signal in signals {
             outcome.key = signal.source.as_ref().ok().copied();
-            outcome.service = match &signal.destination {
-                Destination::Service(name) => name.clone(),
+            let operation = signal.operation;
+            let line = of_outcome(&mut self.audit, identity, operation, &outcome, now);
+            let service = match &signal.destination {
+                Destination::Service(name) => name.to_string(),
                 Destination::Address(_) => String::new(),
             };
-            self.audit_signal(identity, signal.operation, &outcome, said, now);
+            if let Some(line) = line {
+                self.audit_write(Line { service, ..line });
+            }
         }
     }
 
@@ -165,6 +156,32 @@ impl Control {
             audit.write(line);
         }
     }
+}
+
+/// The line of a signal but for names, if there is room for one.
+fn of_outcome(
+    audit: &mut Option<Audit>,
+    identity: &Identity,
+    operation: Operation,
+    outcome: &Outcome,
+    now: Millis,
+) -> Option<Line> {
+    let is_refusal = !outcome.code.is_positive();
+    let audit = audit.as_mut()?;
+    if !audit.admits(is_refusal, now) {
+        return None;
+    }
+    // It may name the client.
+    let detail = Some(&outcome.detail).filter(|_| audit.shows_clients());
+    Some(Line {
+        identity: name(identity),
+        key: outcome.key.map(|it| audit.shown(it)),
+        granted_ms: outcome.granted_ms,
+        until_ended: outcome.until_ended && !is_refusal,
+        outcome: outcome.code.as_str_name(),
+        detail: detail.cloned().unwrap_or_default(),
+        ..of_signal(operation, is_refusal)
+    })
 }
 
 fn of_signal(operation: Operation, is_refusal: bool) -> Line {

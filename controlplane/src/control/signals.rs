@@ -2,20 +2,18 @@
 
 use super::Control;
 use crate::{
-    authorise::{Authorised, Speaker, authorise},
+    authorise::{Authorised, Authority, Speaker, authorise},
     command::Outcomes,
-    master::{Boot, Change, Plan, plan, stored},
+    master::{AHEAD, Boot, Change, Plan, plan, stored},
     signal::{Identity, Operation, Outcome, Signal},
 };
 use arrayvec::ArrayVec;
+use std::sync::Arc;
 use tether_api::v1::OutcomeCode;
 use tether_dataplane::{
     clock::Millis,
     tables::{affinity::AffinityKey, id::BackendId},
 };
-
-/// Signals whose memory is asked for ahead: few enough to be still in the cache when they are decided.
-const AHEAD: usize = 64;
 
 /// How many signals had which outcome, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,38 +42,35 @@ impl Control {
     pub(super) fn decide_all(
         &mut self,
         identity: &Identity,
-        signals: Vec<Signal>,
+        signals: &[Signal],
         now: Millis,
     ) -> Outcomes {
         let mut outcomes = Vec::with_capacity(signals.len());
-        let mut signals = signals.into_iter();
-        while signals.len() > 0 {
-            let ahead = signals.by_ref().take(AHEAD).map(|signal| {
+        for ahead in signals.chunks(AHEAD) {
+            let mut authority = Authority::new(&self.master.registry, identity);
+            let authorised = ahead.iter().map(|it| authority.authorise(it));
+            let authorised: ArrayVec<_, AHEAD> = authorised.collect();
+            self.ask_for(authorised.iter().flatten());
+            for (signal, authorised) in ahead.iter().zip(authorised) {
                 let operation = signal.operation;
-                let authorised = authorise(&self.master.registry, identity, signal);
-                (operation, authorised)
-            });
-            let ahead: Vec<_> = ahead.collect();
-            self.ask_for(ahead.iter().filter_map(|(_, it)| it.as_ref().ok()));
-            for (operation, authorised) in ahead {
                 outcomes.push(self.decide_authorised(identity, operation, authorised, now));
             }
         }
         Outcomes {
             outcomes,
             epoch: self.master.epoch,
+            names: Arc::clone(self.master.registry.names()),
         }
     }
 
     /// Decides a signal and does what it asks for; effective for every worker once published.
-    pub(crate) fn decide(&mut self, identity: &Identity, signal: Signal, now: Millis) -> Outcome {
-        let operation = signal.operation;
+    pub(crate) fn decide(&mut self, identity: &Identity, signal: &Signal, now: Millis) -> Outcome {
         let authorised = authorise(&self.master.registry, identity, signal);
-        self.decide_authorised(identity, operation, authorised, now)
+        self.decide_authorised(identity, signal.operation, authorised, now)
     }
 
     /// Asks for the memory that these signals need, of all at once: by itself each would wait for it.
-    fn ask_for<'a>(&self, signals: impl Iterator<Item = &'a Authorised<Signal>>) {
+    fn ask_for<'a>(&self, signals: impl Iterator<Item = &'a Authorised<&'a Signal>>) {
         let keys = signals.filter_map(|signal| {
             let source = signal.said().source.as_ref().ok()?;
             Some(AffinityKey {
@@ -92,7 +87,7 @@ impl Control {
         &mut self,
         identity: &Identity,
         operation: Operation,
-        authorised: Result<Authorised<Signal>, Box<Outcome>>,
+        authorised: Result<Authorised<&Signal>, Box<Outcome>>,
         now: Millis,
     ) -> Outcome {
         let said = self.events.len();
@@ -118,7 +113,7 @@ impl Control {
         }
     }
 
-    fn carry_out(&mut self, signal: &Authorised<Signal>, now: Millis) -> Outcome {
+    fn carry_out(&mut self, signal: &Authorised<&Signal>, now: Millis) -> Outcome {
         if let Speaker::Backend(backend) = signal.speaker()
             && let Err(refusal) = self.admit(backend, signal, now)
         {
@@ -133,12 +128,7 @@ impl Control {
             }
             Err(refused) => {
                 log::warn!("a start is refused: {refused}");
-                refusal(
-                    outcome.service,
-                    signal,
-                    OutcomeCode::Full,
-                    refused.to_string(),
-                )
+                refuse(signal, OutcomeCode::Full, refused.to_string())
             }
         }
     }
@@ -147,7 +137,7 @@ impl Control {
     fn admit(
         &mut self,
         id: BackendId,
-        signal: &Authorised<Signal>,
+        signal: &Authorised<&Signal>,
         now: Millis,
     ) -> Result<(), Box<Outcome>> {
         let rate = self.master.limits.signals_per_second_per_backend;
@@ -160,7 +150,7 @@ impl Control {
                 "backend {} sends more than {rate} signals a second, the limit of signals_per_second_per_backend",
                 backend.settings.name
             );
-            return Err(Box::new(self.refuse(signal, OutcomeCode::Quota, detail)));
+            return Err(Box::new(refuse(signal, OutcomeCode::Quota, detail)));
         }
         match backend.boots.judge(boot_id) {
             Boot::Same => {}
@@ -170,30 +160,19 @@ impl Control {
             }
             Boot::Succeeded => {
                 let detail = format!("boot_id: {boot_id} is over, a later life has signalled");
-                return Err(Box::new(self.refuse(signal, OutcomeCode::Stale, detail)));
+                return Err(Box::new(refuse(signal, OutcomeCode::Stale, detail)));
             }
             Boot::New => self.reboot(id, boot_id),
         }
         Ok(())
     }
-
-    fn refuse(&self, signal: &Authorised<Signal>, code: OutcomeCode, detail: String) -> Outcome {
-        let service = self.master.registry.service(signal.service());
-        let service = service.map(|it| it.settings.name.clone());
-        refusal(service.unwrap_or_default(), signal, code, detail)
-    }
 }
 
-fn refusal(
-    service: String,
-    signal: &Authorised<Signal>,
-    code: OutcomeCode,
-    detail: String,
-) -> Outcome {
+fn refuse(signal: &Authorised<&Signal>, code: OutcomeCode, detail: String) -> Outcome {
     Outcome {
         code,
         key: signal.said().source.as_ref().ok().copied(),
-        service,
+        service: Some(signal.service()),
         detail,
         ..Outcome::default()
     }

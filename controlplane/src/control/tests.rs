@@ -20,13 +20,14 @@ mod watch;
 
 use super::Control;
 use crate::{
-    command::{Command, Reloaded},
+    command::{Command, Outcomes, Reloaded},
     config::Config,
     ports::{PortView, Ports},
-    signal::{Asked, Destination, Identity, Operation, Outcome, Signal},
+    signal::{Asked, Destination, Identity, Operation, Signal},
 };
 use std::net::SocketAddr;
 use tether_api::{
+    Source,
     operator::{Failure, Payload, PortCounters, Request, Response},
     v1::OutcomeCode,
 };
@@ -120,6 +121,36 @@ struct Bench {
     now: Millis,
 }
 
+/// An outcome with the names in it, as whoever asked is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Outcome {
+    code: OutcomeCode,
+    granted_ms: u64,
+    remaining_ms: u64,
+    until_ended: bool,
+    generation: u64,
+    key: Option<Source>,
+    owner: String,
+    service: String,
+    detail: String,
+}
+
+fn told(decided: Outcomes) -> Vec<Outcome> {
+    let names = decided.names;
+    let told = decided.outcomes.into_iter().map(|it| Outcome {
+        code: it.code,
+        granted_ms: it.granted_ms,
+        remaining_ms: it.remaining_ms,
+        until_ended: it.until_ended,
+        generation: it.generation,
+        key: it.key,
+        owner: names.backend(it.owner).to_owned(),
+        service: names.service(it.service).to_owned(),
+        detail: it.detail,
+    });
+    told.collect()
+}
+
 fn parse(text: &str) -> Config {
     Config::parse("tether.toml", text).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
@@ -135,12 +166,12 @@ fn start_of(duration: Asked) -> Operation {
 
 fn signal(service: &str, source: &str, operation: Operation) -> Signal {
     Signal {
-        destination: Destination::Service(service.to_owned()),
+        destination: Destination::Service(service.into()),
         source: source
             .parse()
             .map_err(|why: tether_api::BadSource| why.to_string()),
         operation,
-        backend: String::new(),
+        backend: None,
         boot_id: 0,
     }
 }
@@ -191,11 +222,8 @@ impl Bench {
             queued: std::time::Instant::now(),
             reply,
         }]);
-        outcomes
-            .try_recv()
-            .expect("outcomes in the same turn")
-            .unwrap_or_else(|why| panic!("{why}"))
-            .outcomes
+        let decided = outcomes.try_recv().expect("outcomes in the same turn");
+        told(decided.unwrap_or_else(|why| panic!("{why}")))
     }
 
     fn say(&mut self, sender: &str, signal: Signal) -> Outcome {

@@ -14,7 +14,7 @@ use tether_dataplane::{
     tables::{
         affinity::{self, AffinityKey, AffinityWriter, CellId, Grant},
         backend::BackendState,
-        id::BackendId,
+        id::{BackendId, ServiceId},
     },
 };
 
@@ -49,18 +49,18 @@ type Refusal = (OutcomeCode, String);
 pub fn plan(
     master: &Master,
     cells: &AffinityWriter,
-    signal: &Authorised<Signal>,
+    signal: &Authorised<&Signal>,
     now: Millis,
 ) -> Plan {
     let Some(service) = master.registry.service(signal.service()) else {
-        return refused(signal, "", (OutcomeCode::Invalid, String::new()));
+        return refused(signal.said(), None, (OutcomeCode::Invalid, String::new()));
     };
     let key = match key(service, signal.said()) {
         Ok(source) => AffinityKey {
             service: service.id,
             source,
         },
-        Err(refusal) => return refused(signal, &service.settings.name, refusal),
+        Err(refusal) => return refused(signal.said(), Some(service.id), refusal),
     };
     let known = master.records.get(&key);
     let held = known.map(|record| (record, cells.view(record.cell).deadline));
@@ -326,7 +326,7 @@ impl<'a> Case<'a> {
             },
             until_ended,
             generation: record.generation,
-            owner: self.name_of(record.owner).to_owned(),
+            owner: Some(record.owner),
             ..self.blank(code)
         }
     }
@@ -347,7 +347,7 @@ impl<'a> Case<'a> {
         Outcome {
             code,
             key: self.signal.source.as_ref().ok().copied(),
-            service: self.service.settings.name.clone(),
+            service: Some(self.service.id),
             ..Outcome::default()
         }
     }
@@ -407,13 +407,13 @@ pub(crate) fn stored(source: Source) -> Result<affinity::Source, affinity::Sourc
     }
 }
 
-fn refused(signal: &Authorised<Signal>, service: &str, (code, detail): Refusal) -> Plan {
+fn refused(signal: &Signal, service: Option<ServiceId>, (code, detail): Refusal) -> Plan {
     Plan {
         change: Change::Nothing,
         outcome: Outcome {
             code,
-            key: signal.said().source.as_ref().ok().copied(),
-            service: service.to_owned(),
+            key: signal.source.as_ref().ok().copied(),
+            service,
             detail,
             ..Outcome::default()
         },

@@ -6,6 +6,7 @@
 //! with room for all of them from the start.
 
 use crate::chain::Chains;
+use arrayvec::ArrayVec;
 use hashbrown::{HashMap, HashSet, HashTable};
 use std::{
     hash::{BuildHasher, RandomState},
@@ -41,6 +42,9 @@ pub struct Record {
     /// Where its deadline is.
     pub cell: CellId,
 }
+
+/// Keys whose memory is asked for at once: few enough to be still in the cache when they are decided.
+pub const AHEAD: usize = 64;
 
 const _: () = assert!(size_of::<Option<Record>>() <= 88);
 
@@ -168,9 +172,10 @@ impl Records {
 
     /// Looks at the records of these keys, for their memory to be at hand: first all hashes, then all
     /// places in the index, then all records, so that nothing waits for one before the next is looked at.
-    pub fn ask_for(&self, keys: &[AffinityKey]) {
-        let hashes: Vec<u64> = keys.iter().map(|it| self.hasher.hash_one(it)).collect();
-        let mut places = Vec::with_capacity(keys.len());
+    pub fn ask_for(&self, keys: &ArrayVec<AffinityKey, AHEAD>) {
+        let hashes = keys.iter().map(|it| self.hasher.hash_one(it));
+        let hashes: ArrayVec<u64, AHEAD> = hashes.collect();
+        let mut places: ArrayVec<u32, AHEAD> = ArrayVec::new();
         for hash in hashes {
             // It is another's now and then, which does no harm.
             self.index.find(hash, |place| {

@@ -4,13 +4,17 @@
 //! backend that was removed is given away only when all fresh ones are used up, the oldest first,
 //! and only once no flow remembers it; until then the registry knows the name as a removed one.
 
-use super::backend::{Backend, NewBackend};
+use super::{
+    Names,
+    backend::{Backend, NewBackend},
+};
 use crate::config::{self, Config};
 use hashbrown::HashMap;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, VecDeque},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 use tether_dataplane::{
     limits,
@@ -42,6 +46,7 @@ pub struct Registry {
     free_services: VecDeque<ServiceId>,
     free_backends: VecDeque<BackendId>,
     index: Index,
+    names: Arc<Names>,
 }
 
 /// What a signal may name, and where it may come from.
@@ -85,7 +90,14 @@ impl Registry {
             self.order.push(id);
         }
         self.index = Index::of(self);
+        self.names = Arc::new(self.all_names());
         Ok(removed)
+    }
+
+    /// What all of them are called.
+    #[must_use]
+    pub fn names(&self) -> &Arc<Names> {
+        &self.names
     }
 
     /// The services, in the order of the configuration.
@@ -179,6 +191,18 @@ impl Registry {
     #[must_use]
     pub fn backends_certified(&self, name: &str) -> &[BackendId] {
         self.index.certificates.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    fn all_names(&self) -> Names {
+        let services = self.services.iter().map(|it| match it {
+            Some(service) => service.settings.name.clone(),
+            None => String::new(),
+        });
+        let backends = self.backends.iter().map(|it| match it {
+            Some(backend) => backend.settings.name.clone(),
+            None => String::new(),
+        });
+        Names::new(services.collect(), backends.collect())
     }
 
     fn remove_missing(&mut self, config: &Config) -> Removed {

@@ -141,17 +141,19 @@ pub(crate) fn entry_with(
     }
 }
 
-pub(crate) fn outcome(outcome: Outcome, epoch: u64) -> SignalOutcome {
+pub(crate) fn outcome(control: &Control, outcome: Outcome) -> SignalOutcome {
+    let names = control.master.registry.names();
+    let owner = names.backend(outcome.owner);
     let has_deadline = outcome.generation != 0 && !outcome.until_ended;
     SignalOutcome {
         code: outcome.code,
-        service: outcome.service,
+        service: names.service(outcome.service).to_owned(),
         source: outcome.key.map(String::from).unwrap_or_default(),
-        owner: Some(outcome.owner).filter(|it| !it.is_empty()),
+        owner: Some(owner).filter(|it| !it.is_empty()).map(str::to_owned),
         granted_ms: Some(outcome.granted_ms).filter(|it| *it != 0),
         remaining_ms: has_deadline.then_some(outcome.remaining_ms),
         generation: outcome.generation,
-        epoch,
+        epoch: control.master.epoch,
         detail: outcome.detail,
     }
 }

@@ -78,7 +78,11 @@ impl Signals {
         reply::explain(&mut decided.outcomes, wrong);
         let outcome = decided.outcomes.into_iter().next();
         let outcome = outcome.ok_or_else(|| Status::internal("the signal has no outcome"))?;
-        Ok(Response::new(reply::outcome(decided.epoch, outcome)))
+        Ok(Response::new(reply::outcome(
+            decided.epoch,
+            &decided.names,
+            outcome,
+        )))
     }
 
     /// Sends what is answered by a stream, and waits until that has begun.
@@ -135,19 +139,19 @@ impl Affinity for Signals {
 
     async fn start(&self, request: Request<StartRequest>) -> Result<Response<Outcome>, Status> {
         let identity = self.proof.identity(&request)?;
-        let signal = read::start(request.into_inner());
+        let signal = read::start(&request.into_inner());
         self.decide(identity, signal).await
     }
 
     async fn extend(&self, request: Request<ExtendRequest>) -> Result<Response<Outcome>, Status> {
         let identity = self.proof.identity(&request)?;
-        let signal = read::extend(request.into_inner());
+        let signal = read::extend(&request.into_inner());
         self.decide(identity, signal).await
     }
 
     async fn end(&self, request: Request<EndRequest>) -> Result<Response<Outcome>, Status> {
         let identity = self.proof.identity(&request)?;
-        let signal = read::end(request.into_inner());
+        let signal = read::end(&request.into_inner());
         self.decide(identity, signal).await
     }
 

@@ -14,11 +14,12 @@ use tether_controlplane::{
     command::{Command, Outcomes},
     config::Config,
     control::Control,
+    master::Names,
     ports::{PortView, Ports},
     server::{self, Listeners, Server},
     signal::{Outcome, Signal},
 };
-use tether_dataplane::{Mac, clock::Clock};
+use tether_dataplane::{Mac, clock::Clock, tables::id::BackendId};
 use tonic::transport::{Channel, Endpoint};
 
 /// The epoch of all answers.
@@ -181,7 +182,7 @@ pub(crate) fn outcome(signal: &Signal) -> Outcome {
         },
         granted_ms: 1000,
         key: read.ok().copied(),
-        owner: "shop-1".into(),
+        owner: Some(BackendId(0)),
         detail: read.err().cloned().unwrap_or_default(),
         ..Default::default()
     }
@@ -193,6 +194,10 @@ pub(crate) fn decide(command: Command) {
         let outcomes = signals.iter().map(outcome).collect();
         let epoch = EPOCH;
         // Err: the sender has gone, as senders do.
-        let _ = reply.send(Ok(Outcomes { epoch, outcomes }));
+        let _ = reply.send(Ok(Outcomes {
+            epoch,
+            outcomes,
+            names: Names::new(vec![], vec!["shop-1".into()]).into(),
+        }));
     }
 }

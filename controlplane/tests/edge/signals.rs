@@ -1,7 +1,10 @@
 //! The gRPC service as a server's client library sees it.
 
 use crate::bench::{EPOCH, Edge, decide, outcome};
-use std::{collections::VecDeque, sync::mpsc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, mpsc},
+};
 use tether_api::{
     BATCH_SIGNALS_MAX,
     v1::{
@@ -375,6 +378,7 @@ async fn a_stop_answers_what_is_under_way() {
                 .send(Ok(Outcomes {
                     epoch: EPOCH,
                     outcomes,
+                    names: Arc::default(),
                 }))
                 .unwrap();
         }

@@ -196,7 +196,7 @@ fn signal(client: u32, operation: Operation) -> Signal {
         destination: Destination::Address((Ipv4Addr::new(10, 9, 0, 100), 80).into()),
         source: Ok(Source::ip(IpAddr::V4(address))),
         operation,
-        backend: String::new(),
+        backend: None,
         boot_id: 0,
     }
 }

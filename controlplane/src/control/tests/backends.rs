@@ -132,12 +132,12 @@ fn s7_who_may_be_several_backends_says_which_has_a_new_life() {
 fn s7_a_name_is_that_of_all_backends_so_named() {
     let mut bench = Bench::of(&CONFIG.replacen("name = \"mail-1\"", "name = \"shop-1\"", 1));
     let in_mail = |boot_id, source| Signal {
-        destination: Destination::Service("mail".to_owned()),
-        backend: "shop-1".to_owned(),
+        destination: Destination::Service("mail".into()),
+        backend: Some("shop-1".into()),
         ..booted(boot_id, source, false)
     };
     let mut other = in_mail(1, "192.0.2.3");
-    other.backend = "mail-2".to_owned();
+    other.backend = Some("mail-2".into());
     bench.say(ONE, booted(1, "192.0.2.1", false));
     bench.say(ONE, in_mail(1, "192.0.2.2"));
     bench.say(ONE, other);

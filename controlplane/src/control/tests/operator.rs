@@ -318,7 +318,7 @@ fn each_filter_of_a_list_narrows_it_down_and_all_of_them_together() {
     bench.start(ONE, "192.0.2.1:5000");
     bench.start(TWO, "192.0.3.1");
     let mut of_mail = signal("mail", "192.0.2.1", start_of(Asked::Default));
-    of_mail.backend = "mail-1".to_owned();
+    of_mail.backend = Some("mail-1".into());
     bench.say(ONE, of_mail);
     bench.health("shop-2", false);
     let cases: [(usize, Narrow); 12] = [

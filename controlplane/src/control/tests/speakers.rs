@@ -12,7 +12,7 @@ fn at(destination: &str, source: &str) -> Signal {
 
 fn for_backend(service: &str, backend: &str) -> Signal {
     Signal {
-        backend: backend.to_owned(),
+        backend: Some(backend.into()),
         ..signal(service, CLIENT, start_of(Asked::Default))
     }
 }

@@ -51,7 +51,7 @@ impl OnDisk {
             reply,
         }]);
         let decided = outcomes.try_recv().expect("an answer in the same turn");
-        decided.map(|mut it| it.outcomes.remove(0))
+        decided.map(|it| told(it).remove(0))
     }
 
     fn journal(&mut self) -> Journal {

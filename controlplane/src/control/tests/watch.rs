@@ -129,7 +129,7 @@ fn s8_a_backend_is_told_of_its_own_and_an_operator_of_all() {
     bench.start(ONE, "192.0.2.1");
     bench.start(TWO, "192.0.2.2");
     let mut of_mail = signal("mail", "192.0.2.3", start_of(Asked::Default));
-    of_mail.backend = "mail-2".into();
+    of_mail.backend = Some("mail-2".into());
     bench.say(ONE, of_mail);
     let [first, second, third] =
         ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|it| is(Kind::Started, it));

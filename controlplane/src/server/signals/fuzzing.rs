@@ -18,9 +18,9 @@ pub fn signals(input: &[u8]) {
     };
     match kind % 6 {
         0 => check_batch(bytes),
-        1 => check(StartRequest::decode(bytes).map(|it| vec![read::start(it)])),
-        2 => check(ExtendRequest::decode(bytes).map(|it| vec![read::extend(it)])),
-        3 => check(EndRequest::decode(bytes).map(|it| vec![read::end(it)])),
+        1 => check(StartRequest::decode(bytes).map(|it| vec![read::start(&it)])),
+        2 => check(ExtendRequest::decode(bytes).map(|it| vec![read::extend(&it)])),
+        3 => check(EndRequest::decode(bytes).map(|it| vec![read::end(&it)])),
         4 => drop(ListRequest::decode(bytes).map(|it| read::list(&it))),
         _ => drop(WatchRequest::decode(bytes).map(|it| read::watch(&it))),
     }
@@ -50,7 +50,8 @@ fn check(signals: Result<Vec<crate::signal::Signal>, prost::DecodeError>) {
     for signal in signals.unwrap_or_default() {
         let said = signal.source.as_ref().err().map_or(0, String::len);
         assert!(said < 600, "{signal:?}");
-        assert!(signal.backend.len() <= limits::NAME_BYTES);
+        let backend = signal.backend.as_deref().unwrap_or_default();
+        assert!(backend.len() <= limits::NAME_BYTES);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     server::limits,
     signal::{Asked, Destination, Operation, Signal},
 };
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 use tether_api::{
     Source, Target,
     v1::{
@@ -25,7 +25,7 @@ struct Key<'a> {
     source: &'a str,
 }
 
-pub(super) fn start(request: StartRequest) -> Signal {
+pub(super) fn start(request: &StartRequest) -> Signal {
     let session = if request.bound_to_session {
         Err("bound_to_session: Start has no session; send it on a Signals stream".to_owned())
     } else {
@@ -53,11 +53,11 @@ pub(super) fn start(request: StartRequest) -> Signal {
     let signal = assemble(key.destination(), key.source(), operation, fallback);
     Signal {
         boot_id: request.boot_id,
-        ..of_backend(request.backend, signal)
+        ..of_backend(&request.backend, signal)
     }
 }
 
-pub(super) fn extend(request: ExtendRequest) -> Signal {
+pub(super) fn extend(request: &ExtendRequest) -> Signal {
     let key = Key {
         service: &request.service,
         destination: &request.destination,
@@ -68,10 +68,10 @@ pub(super) fn extend(request: ExtendRequest) -> Signal {
         generation: request.generation,
     };
     let signal = assemble(key.destination(), key.source(), Ok(operation), operation);
-    of_backend(request.backend, signal)
+    of_backend(&request.backend, signal)
 }
 
-pub(super) fn end(request: EndRequest) -> Signal {
+pub(super) fn end(request: &EndRequest) -> Signal {
     let key = Key {
         service: &request.service,
         destination: &request.destination,
@@ -81,18 +81,35 @@ pub(super) fn end(request: EndRequest) -> Signal {
         generation: request.generation,
     };
     let signal = assemble(key.destination(), key.source(), Ok(operation), operation);
-    of_backend(request.backend, signal)
+    of_backend(&request.backend, signal)
 }
 
-/// The signals of a batch that came in this session.
+/// The signals of a batch that came in this session. Its names are copied once, and shared.
 pub(super) fn batch(batch: &SignalBatch, session: u64) -> Vec<Signal> {
-    let read = |compact| compact_signal(batch, compact, session);
+    let names = Names {
+        services: batch.services.iter().map(|it| it.as_str().into()).collect(),
+        backend: backend(&batch.backend),
+    };
+    let read = |compact| compact_signal(batch, &names, compact, session);
     batch.signals.iter().map(read).collect()
 }
 
-fn compact_signal(batch: &SignalBatch, compact: &Compact, session: u64) -> Signal {
+/// The names that the signals of a batch share.
+struct Names {
+    services: Vec<Arc<str>>,
+    backend: Option<Arc<str>>,
+}
+
+impl Names {
+    /// That of a place counted from 1; it is there.
+    fn service(&self, place: u32) -> Arc<str> {
+        Arc::clone(&self.services[place as usize - 1])
+    }
+}
+
+fn compact_signal(batch: &SignalBatch, names: &Names, compact: &Compact, session: u64) -> Signal {
     let destination = compact.target(batch).map(|target| match target {
-        Target::Service(name) => Destination::Service(name.to_owned()),
+        Target::Service(_) => Destination::Service(names.service(compact.service_index)),
         Target::Destination(address) => Destination::Address(address),
     });
     let source = compact.source().map_err(|bad| bad.to_string());
@@ -103,7 +120,7 @@ fn compact_signal(batch: &SignalBatch, compact: &Compact, session: u64) -> Signa
         Operation::End { generation: None },
     );
     Signal {
-        backend: batch.backend.clone(),
+        backend: names.backend.clone(),
         boot_id: batch.boot_id,
         ..signal
     }
@@ -159,19 +176,19 @@ fn assemble(
     let wrong = destination.as_ref().err().or(operation.as_ref().err());
     let source = wrong.map_or(source, |wrong| Err(wrong.clone()));
     Signal {
-        destination: destination.unwrap_or(Destination::Service(String::new())),
+        destination: destination.unwrap_or_else(|_| Destination::Service(Arc::default())),
         source,
         operation: operation.unwrap_or(fallback),
-        backend: String::new(),
+        backend: None,
         boot_id: 0,
     }
 }
 
 /// A name that is too long is none, and is the first thing said to be wrong if nothing else is.
-fn of_backend(name: String, signal: Signal) -> Signal {
-    match check_name("backend", &name) {
+fn of_backend(name: &str, signal: Signal) -> Signal {
+    match check_name("backend", name) {
         Ok(()) => Signal {
-            backend: name,
+            backend: backend(name),
             ..signal
         },
         Err(wrong) => Signal {
@@ -179,6 +196,11 @@ fn of_backend(name: String, signal: Signal) -> Signal {
             ..signal
         },
     }
+}
+
+/// The backend of a name; empty: none is named.
+fn backend(name: &str) -> Option<Arc<str>> {
+    (!name.is_empty()).then(|| name.into())
 }
 
 fn check_name(field: &str, text: &str) -> Result<(), Wrong> {
@@ -205,7 +227,7 @@ impl Key<'_> {
         check_address("destination", self.destination)?;
         match (self.service, self.destination) {
             ("", "") => Err("service: give the service's name, or destination".to_owned()),
-            (name, "") => Ok(Destination::Service(name.to_owned())),
+            (name, "") => Ok(Destination::Service(name.into())),
             ("", text) => address(text).map(Destination::Address),
             _ => Err("destination: give it or service, not both".to_owned()),
         }
@@ -258,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_two_addresses_of_a_dual_stack_socket_are_enough() {
-        let signal = start(request());
+        let signal = start(&request());
         let vip = "10.9.0.100:80".parse().unwrap();
         assert_eq!(signal.destination, Destination::Address(vip));
         assert_eq!(signal.source, Ok("10.1.2.3".parse().unwrap()));
@@ -280,7 +302,7 @@ mod tests {
         for (field, spoil) in cases {
             let mut request = request();
             spoil(&mut request);
-            let signal = start(request);
+            let signal = start(&request);
             assert!(reason(&signal).starts_with(field), "{field}: {signal:?}");
         }
     }
@@ -301,7 +323,7 @@ mod tests {
             for (bytes, is_long) in [(64, false), (65, true), (1 << 20, true)] {
                 let mut request = request();
                 *of(&mut request) = "x".repeat(bytes);
-                let signal = start(request);
+                let signal = start(&request);
                 let wrong = signal.source.clone().err().unwrap_or_default();
                 let says_so = wrong.starts_with(field) && wrong.contains("at most 64");
                 assert_eq!(says_so, is_long, "{field} {bytes}: {wrong}");
@@ -314,18 +336,18 @@ mod tests {
             ..request()
         };
         assert_eq!(longest.len(), limits::ADDRESS_BYTES);
-        assert!(start(request).source.is_ok());
+        assert!(start(&request).source.is_ok());
     }
 
     #[test]
     fn s10_extensions_ends_and_questions_have_the_same_limits() {
         type Field = fn(&mut ListRequest) -> &mut String;
         let long = || "x".repeat(65);
-        let extension = extend(ExtendRequest {
+        let extension = extend(&ExtendRequest {
             service: long(),
             ..Default::default()
         });
-        let ended = end(EndRequest {
+        let ended = end(&EndRequest {
             service: "shop".into(),
             source: "10.1.2.3".into(),
             backend: long(),
@@ -393,7 +415,7 @@ mod tests {
                 keep_on_reboot: false,
                 session: Some(5),
             },
-            backend: "shop-1".into(),
+            backend: Some("shop-1".into()),
             boot_id: 9,
         };
         assert_eq!(signals[0], expected);

@@ -3,9 +3,10 @@
 use super::read::Wrong;
 use crate::{
     command::{NotAcknowledged, Outcomes},
+    master::Names,
     signal::Outcome,
 };
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 use tether_api::{
     Source,
     v1::{self, CompactOutcome, OutcomeBatch, OutcomeCode},
@@ -23,7 +24,7 @@ pub(super) fn explain(outcomes: &mut [Outcome], wrong: Vec<(usize, Wrong)>) {
 }
 
 /// The answer to a unary call.
-pub(super) fn outcome(epoch: u64, outcome: Outcome) -> v1::Outcome {
+pub(super) fn outcome(epoch: u64, names: &Names, outcome: Outcome) -> v1::Outcome {
     v1::Outcome {
         code: outcome.code.into(),
         granted_ms: outcome.granted_ms,
@@ -31,9 +32,9 @@ pub(super) fn outcome(epoch: u64, outcome: Outcome) -> v1::Outcome {
         generation: outcome.generation,
         epoch,
         key: outcome.key.map(String::from).unwrap_or_default(),
-        owner: outcome.owner,
+        owner: names.backend(outcome.owner).to_owned(),
         detail: outcome.detail,
-        service: outcome.service,
+        service: names.service(outcome.service).to_owned(),
         until_ended: outcome.until_ended,
     }
 }
@@ -48,6 +49,7 @@ pub(super) fn unavailable(signals: usize, why: &NotAcknowledged) -> Outcomes {
     Outcomes {
         epoch: why.epoch,
         outcomes: vec![outcome; signals],
+        names: Arc::default(),
     }
 }
 
@@ -58,27 +60,23 @@ pub(super) fn batch(sequence: u64, sent: &[v1::Signal], outcomes: Outcomes) -> O
         sequence,
         epoch: outcomes.epoch,
         outcomes: answers
-            .map(|(outcome, sent)| compact(sent, outcome))
+            .map(|(outcome, sent)| compact(sent, &outcomes.names, outcome))
             .collect(),
     }
 }
 
 /// The key is told only where it is not what was sent, the owner only where the signal was refused:
 /// of what succeeds it is the sender.
-fn compact(sent: &v1::Signal, outcome: Outcome) -> CompactOutcome {
+fn compact(sent: &v1::Signal, names: &Names, outcome: Outcome) -> CompactOutcome {
     let key = outcome.key.filter(|key| !is_as_sent(sent, key));
-    let owner = if outcome.code.is_positive() {
-        String::new()
-    } else {
-        outcome.owner
-    };
+    let owner = outcome.owner.filter(|_| !outcome.code.is_positive());
     CompactOutcome {
         code: outcome.code.into(),
         granted_ms: outcome.granted_ms,
         remaining_ms: outcome.remaining_ms,
         generation: outcome.generation,
         key: key.map(String::from).unwrap_or_default(),
-        owner,
+        owner: names.backend(owner).to_owned(),
         detail: outcome.detail,
         until_ended: outcome.until_ended,
     }
@@ -97,15 +95,17 @@ fn is_as_sent(sent: &v1::Signal, key: &Source) -> bool {
 mod tests {
     use super::*;
     use tether_api::Bytes;
+    use tether_dataplane::tables::id::BackendId;
 
     fn answer(sent: &v1::Signal, code: OutcomeCode) -> CompactOutcome {
         let outcome = Outcome {
             code,
             key: sent.source().ok(),
-            owner: "shop-1".into(),
+            owner: Some(BackendId(0)),
             ..Default::default()
         };
-        compact(sent, outcome)
+        let names = Names::new(vec!["shop".into()], vec!["shop-1".into()]);
+        compact(sent, &names, outcome)
     }
 
     #[test]
