@@ -23,7 +23,7 @@ mod scan;
 mod signals;
 mod start;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watch;
 
 pub(crate) use answer::{Answer, HINT};

@@ -11,7 +11,7 @@ mod operator;
 mod oracle;
 mod outcomes;
 mod reload;
-mod restart;
+pub(crate) mod restart;
 mod slow_start;
 mod speakers;
 mod time;
@@ -40,7 +40,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Two services: `shop` of two backends, `mail` of every port with a backend on the first's host,
 /// and `six` over IPv6.
-const CONFIG: &str = r#"
+pub(crate) const CONFIG: &str = r#"
 [dpdk]
 args = ["--no-pci", "--vdev=net_null0"]
 [workers]
@@ -116,9 +116,9 @@ impl Ports for OnePort {
 }
 
 /// A control thread whose turns and time the test makes.
-struct Bench {
-    control: Control,
-    now: Millis,
+pub(crate) struct Bench {
+    pub(crate) control: Control,
+    pub(crate) now: Millis,
 }
 
 /// An outcome with the names in it, as whoever asked is told.

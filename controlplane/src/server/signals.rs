@@ -2,6 +2,8 @@
 //! passes on to the control thread and answers; it decides nothing. Refusals are outcomes; a gRPC
 //! error means that nothing is acknowledged.
 
+#[cfg(test)]
+mod allocations;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

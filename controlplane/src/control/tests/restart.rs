@@ -13,10 +13,10 @@ use tether_api::operator::{AffinityFilter, Entry};
 
 /// The clocks of a machine, which outlive its daemons.
 #[derive(Clone)]
-pub(super) struct Machine(Arc<Mutex<Stamp>>);
+pub(crate) struct Machine(Arc<Mutex<Stamp>>);
 
 impl Machine {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(Stamp {
             kernel: [1; 16],
             boottime_ms: 5_000_000,
@@ -24,7 +24,7 @@ impl Machine {
         })))
     }
 
-    pub(super) fn stamps(&self) -> Stamps {
+    pub(crate) fn stamps(&self) -> Stamps {
         let stamp = Arc::clone(&self.0);
         Box::new(move || *stamp.lock().unwrap())
     }
@@ -48,7 +48,7 @@ impl Bench {
         Self::with_state(text, loaded.unwrap_or_else(|error| panic!("{error}")))
     }
 
-    pub(super) fn with_state(text: &str, loaded: journal::Loaded) -> Self {
+    pub(crate) fn with_state(text: &str, loaded: journal::Loaded) -> Self {
         let now = Millis(1_000);
         let made = Control::empty(parse(text), Clock::start(), Box::new(OnePort), now);
         let (mut control, mut seats) = made.unwrap_or_else(|error| panic!("{error}"));
