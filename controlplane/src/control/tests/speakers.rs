@@ -1,7 +1,7 @@
 //! Contract section 5 and rule S5: who may speak, for whom, about what.
 
 use super::*;
-use OutcomeCode::{Created, Denied, Invalid, Refreshed};
+use OutcomeCode::{Conflict, Created, Denied, Invalid, Refreshed};
 
 fn at(destination: &str, source: &str) -> Signal {
     Signal {
@@ -58,6 +58,27 @@ fn p1_the_certificate_decides_which_backend_speaks() {
         assert_eq!(outcome.code, code, "{names:?}: {}", outcome.detail);
     }
     assert_eq!(bench.owner(CLIENT), Some("shop-2"));
+}
+
+#[test]
+fn p2_each_signal_of_a_batch_is_judged_by_whom_it_names_itself() {
+    let cases = [
+        (for_backend("shop", "shop-1"), Created, "shop", "shop-1"),
+        (for_backend("mail", "mail-2"), Created, "mail", "mail-2"),
+        (for_backend("mail", "mail-1"), Conflict, "mail", "mail-2"),
+        (for_backend("shop", "shop-2"), Denied, "shop", ""),
+        (at("10.9.0.12:80", CLIENT), Denied, "shop", ""),
+        (at("10.9.0.100:80", CLIENT), Refreshed, "shop", "shop-1"),
+        (for_backend("none", "shop-1"), Invalid, "", ""),
+        (for_backend("shop", "shop-1"), Refreshed, "shop", "shop-1"),
+    ];
+    let batch = cases.iter().map(|(signal, ..)| signal.clone()).collect();
+    let outcomes = Bench::new().send(from(ONE), batch);
+    assert_eq!(outcomes.len(), cases.len());
+    for (outcome, (signal, code, service, owner)) in outcomes.iter().zip(&cases) {
+        let told = (outcome.code, &*outcome.service, &*outcome.owner);
+        assert_eq!(told, (*code, *service, *owner), "{signal:?}");
+    }
 }
 
 #[test]
