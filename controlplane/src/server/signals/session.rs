@@ -131,7 +131,7 @@ impl Session {
     }
 }
 
-/// Each signal of a batch gets a copy of its names: a message of long ones would become gigabytes.
+/// A refusal repeats the name that is none, for each signal: of a long one that would be gigabytes.
 fn check_names(batch: &SignalBatch) -> Result<(), Status> {
     let mut names = batch.services.iter().chain([&batch.backend]);
     match names.find(|it| it.len() > limits::NAME_BYTES) {
