@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 use std::slice;
 
 use arrayvec::ArrayVec;
-use dpdk_sys::rte_mbuf;
+use dpdk_sys::{rte_mbuf, rte_mempool};
 
 /// A frame in a packet buffer, owned; goes back to its pool on drop.
 ///
@@ -30,6 +30,21 @@ pub struct Mbuf {
 unsafe impl Send for Mbuf {}
 // SAFETY: what takes `&self` only reads.
 unsafe impl Sync for Mbuf {}
+
+/// What a device has found about the checksum of the outermost IPv4 header of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipv4Checksum {
+    /// Nothing: look yourself.
+    Unknown,
+    /// It is right.
+    Good,
+    /// It is wrong.
+    Bad,
+}
+
+/// The flags that tell of IPv4 headers.
+const IPV4_FLAGS: u64 =
+    dpdk_sys::TETHER_MBUF_F_RX_IP_CKSUM_MASK | dpdk_sys::TETHER_MBUF_F_RX_OUTER_IP_CKSUM_BAD;
 
 const _: () = assert!(size_of::<Mbuf>() == size_of::<*mut rte_mbuf>());
 const _: () = assert!(size_of::<Option<Mbuf>>() == size_of::<Mbuf>());
@@ -204,6 +219,36 @@ impl Mbuf {
         (header.ol_flags & dpdk_sys::TETHER_MBUF_F_RX_RSS_HASH != 0).then_some(header.hash_rss)
     }
 
+    /// What the device has found about the frame's IPv4 header as it was received, the first time that it is
+    /// asked: who changes the frame or passes it on leaves nothing that another reader could take for its own.
+    ///
+    /// Of a tunnel that the device knows, its flags (`RTE_MBUF_F_RX_IP_CKSUM_MASK`) tell of the inner header;
+    /// of the outer one only where that is wrong (`RTE_MBUF_F_RX_OUTER_IP_CKSUM_BAD`). `.._NONE` says nothing
+    /// of the bytes that the frame has.
+    #[inline]
+    #[must_use]
+    pub fn take_ipv4_checksum(&mut self) -> Ipv4Checksum {
+        let header = self.header_mut();
+        let found = header.ol_flags & IPV4_FLAGS;
+        header.ol_flags &= !IPV4_FLAGS;
+        let is_tunnel = header.packet_type & dpdk_sys::TETHER_PTYPE_TUNNEL_MASK != 0;
+        if found == dpdk_sys::TETHER_MBUF_F_RX_IP_CKSUM_GOOD && !is_tunnel {
+            Ipv4Checksum::Good
+        } else if is_outermost_bad(found, is_tunnel) {
+            Ipv4Checksum::Bad
+        } else {
+            Ipv4Checksum::Unknown
+        }
+    }
+
+    /// Whether a device may put the buffer back into this pool without a look at it: it is from there, has
+    /// no other owner and no next one (`RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE`).
+    #[inline]
+    pub(crate) fn is_single_of(&self, pool: *mut rte_mempool) -> bool {
+        let header = self.header();
+        header.pool == pool && header.nb_segs == 1 && header.refcnt == 1
+    }
+
     /// Asks the CPU to load the start of the frame into its caches; never waits for it.
     #[inline]
     pub fn prefetch(&self) {
@@ -219,6 +264,12 @@ impl Mbuf {
             unsafe { _mm_prefetch::<_MM_HINT_T0>(start) };
         }
     }
+}
+
+fn is_outermost_bad(found: u64, is_tunnel: bool) -> bool {
+    let bad = dpdk_sys::TETHER_MBUF_F_RX_IP_CKSUM_BAD;
+    let is_bad = found & dpdk_sys::TETHER_MBUF_F_RX_IP_CKSUM_MASK == bad && !is_tunnel;
+    is_bad || found & dpdk_sys::TETHER_MBUF_F_RX_OUTER_IP_CKSUM_BAD != 0
 }
 
 impl Drop for Mbuf {
@@ -295,6 +346,58 @@ mod tests {
         assert_eq!(fake.frame().rss_hash(), None);
         fake.header.ol_flags = dpdk_sys::TETHER_MBUF_F_RX_RSS_HASH;
         assert_eq!(fake.frame().rss_hash(), Some(0xfeed));
+    }
+
+    #[test]
+    fn a_device_is_believed_about_the_outermost_header_only() {
+        use Ipv4Checksum::{Bad, Good, Unknown};
+        use dpdk_sys::{
+            TETHER_MBUF_F_RX_IP_CKSUM_BAD as BAD, TETHER_MBUF_F_RX_IP_CKSUM_GOOD as GOOD,
+            TETHER_MBUF_F_RX_IP_CKSUM_NONE as NONE,
+            TETHER_MBUF_F_RX_OUTER_IP_CKSUM_BAD as OUTER_BAD,
+        };
+        for (flags, plain, of_tunnel) in [
+            (0, Unknown, Unknown),
+            (GOOD, Good, Unknown),
+            (BAD, Bad, Unknown),
+            (NONE, Unknown, Unknown),
+            (OUTER_BAD, Bad, Bad),
+            (GOOD | OUTER_BAD, Bad, Bad),
+            (NONE | OUTER_BAD, Bad, Bad),
+        ] {
+            for (tunnel, expected) in [(0, plain), (dpdk_sys::TETHER_PTYPE_TUNNEL_MASK, of_tunnel)]
+            {
+                let mut fake = Fake::new();
+                (fake.header.ol_flags, fake.header.packet_type) = (flags, tunnel);
+                assert_eq!(fake.frame().take_ipv4_checksum(), expected, "{flags:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_device_has_found_is_told_once_and_no_other_flag_is_touched() {
+        let mut fake = Fake::new();
+        fake.header.ol_flags = u64::MAX ^ IPV4_FLAGS | dpdk_sys::TETHER_MBUF_F_RX_IP_CKSUM_GOOD;
+        assert_eq!(fake.frame().take_ipv4_checksum(), Ipv4Checksum::Good);
+        assert_eq!(fake.frame().take_ipv4_checksum(), Ipv4Checksum::Unknown);
+        assert_eq!(fake.header.ol_flags, u64::MAX ^ IPV4_FLAGS);
+    }
+
+    #[test]
+    fn a_buffer_that_is_put_back_unseen_is_the_pools_alone_and_the_only_one() {
+        // Compared, never followed.
+        let [pool, other] = [64, 128].map(std::ptr::without_provenance_mut::<rte_mempool>);
+        let mut fake = Fake::new();
+        for (of, segments, owners, expected) in [
+            (pool, 1, 1, true),
+            (other, 1, 1, false),
+            (pool, 2, 1, false),
+            (pool, 1, 2, false),
+        ] {
+            let header = &mut fake.header;
+            (header.pool, header.nb_segs, header.refcnt) = (of, segments, owners);
+            assert_eq!(fake.frame().is_single_of(pool), expected);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod configure;
 mod create;
+mod offloads;
 mod rss;
 mod statistics;
 
@@ -20,7 +21,8 @@ use std::sync::Arc;
 
 use dpdk_sys::{rte_eth_dev_info, rte_ether_addr, tether_link};
 
-pub use self::configure::PortConfig;
+pub use self::configure::{Outgoing, PortConfig};
+pub(crate) use self::offloads::Offloads;
 pub use self::rss::Rss;
 pub use self::statistics::PortStatistics;
 use crate::advice;
@@ -41,6 +43,7 @@ pub struct UnconfiguredPort {
 pub struct Port {
     open: Arc<OpenPort>,
     device: Device,
+    offloads: Offloads,
     mtu: u16,
     /// Questions to one port are asked by one thread at a time, as DPDK wants it.
     not_sync: PhantomData<Cell<()>>,
@@ -145,6 +148,13 @@ impl Port {
         self.device.max_queues
     }
 
+    /// The offloads that it uses, by DPDK's names: `rx_ipv4_cksum` is `RTE_ETH_RX_OFFLOAD_IPV4_CKSUM`, `rss`
+    /// is that frames are spread over the queues.
+    #[must_use]
+    pub fn offloads(&self) -> Vec<&'static str> {
+        self.offloads.names()
+    }
+
     /// The link as it is now; does not wait for it to settle (DPDK `rte_eth_link_get_nowait`).
     ///
     /// # Errors
@@ -226,7 +236,7 @@ impl UnconfiguredPort {
 
     /// Configures and starts the device; returns it and its queues, index 0 first.
     ///
-    /// What the device does not offer is left out where the program works without (RSS, promiscuous
+    /// What the device does not offer is left out where the program works without (offloads, promiscuous
     /// mode on a device that filters nothing) and an error where it was asked for by number (queues,
     /// MTU). Descriptor counts are rounded to what the device can do.
     ///
@@ -239,15 +249,17 @@ impl UnconfiguredPort {
             claim: self.claim,
             pools: config.pools.to_vec(),
         };
-        let mtu = configure::start(&open, &self.device, config)?;
+        let offloads = Offloads::new(&self.device, config);
+        let mtu = configure::start(&open, &offloads, config)?;
         let open = Arc::new(open);
         let queues = (0..config.queues)
-            .map(|index| Queue::new(open.clone(), index))
+            .map(|index| Queue::new(open.clone(), index, offloads))
             .collect();
         Ok((
             Port {
                 open,
                 device: self.device,
+                offloads,
                 mtu,
                 not_sync: PhantomData,
             },
@@ -371,6 +383,11 @@ impl OpenPort {
 
     pub(crate) fn name(&self) -> &str {
         &self.claim.name
+    }
+
+    /// What its queues receive into: one pool for all, or one for each.
+    pub(crate) fn pools(&self) -> &[Mempool] {
+        &self.pools
     }
 }
 

@@ -12,7 +12,8 @@ use arrayvec::ArrayVec;
 use dpdk_sys::rte_mbuf;
 
 use crate::mbuf::Mbuf;
-use crate::port::OpenPort;
+use crate::mempool::Mempool;
+use crate::port::{Offloads, OpenPort};
 
 /// The receive and the transmit queue of one index of a port. It keeps the port started.
 ///
@@ -32,15 +33,21 @@ pub struct Queue {
     port_id: u16,
     index: u16,
     port: Arc<OpenPort>,
+    tells_of_ipv4: bool,
+    // Invariant: the one pool of the port, where the device puts back what it has sent without a look at it.
+    only: Option<Mempool>,
     not_sync: PhantomData<Cell<()>>,
 }
 
 impl Queue {
     /// `index` fulfils the invariant.
-    pub(crate) fn new(port: Arc<OpenPort>, index: u16) -> Self {
+    pub(crate) fn new(port: Arc<OpenPort>, index: u16, offloads: Offloads) -> Self {
+        let pool = port.pools().first().filter(|_| offloads.free_unseen());
         Self {
             port_id: port.id(),
             index,
+            tells_of_ipv4: offloads.tell_of_ipv4(),
+            only: pool.cloned(),
             port,
             not_sync: PhantomData,
         }
@@ -56,6 +63,14 @@ impl Queue {
     #[must_use]
     pub fn port_name(&self) -> &str {
         self.port.name()
+    }
+
+    /// Whether received frames say what the device has found about their IPv4 headers, as
+    /// [`Mbuf::take_ipv4_checksum`] has it. What frames of other queues seem to say is nobody's word.
+    #[inline]
+    #[must_use]
+    pub fn tells_of_ipv4(&self) -> bool {
+        self.tells_of_ipv4
     }
 
     /// Fills the free room of `burst` with received frames and returns how many; never waits
@@ -83,21 +98,27 @@ impl Queue {
     /// Hands frames of `burst` to the device and returns how many (DPDK `rte_eth_tx_burst`). Those are
     /// removed from its front; the rest stays, in order, for another try or to be dropped.
     ///
-    /// A frame that is not contiguous needs a port whose MTU exceeds its buffers. An empty burst does
-    /// not call the driver.
+    /// A frame that is not contiguous needs a port whose MTU exceeds its buffers; on one that was configured
+    /// for frames of one pool, neither that nor a frame of another pool is ever taken, nor what is behind it.
+    /// An empty burst does not call the driver.
     #[inline]
     pub fn transmit<const N: usize>(&mut self, burst: &mut ArrayVec<Mbuf, N>) -> usize {
         const { assert!(N <= u16::MAX as usize, "a burst has at most 65535 frames") };
         let length = burst.len();
-        if length == 0 {
+        let offered = match &self.only {
+            None => length,
+            Some(pool) => singles_of(pool, burst),
+        };
+        if offered == 0 {
             return 0;
         }
         let first = burst.as_mut_ptr().cast::<*mut rte_mbuf>();
-        #[expect(clippy::cast_possible_truncation, reason = "length <= N <= 65535")]
-        // SAFETY: `first` points to `length` frames, each a pointer to a chain of ours; the queue is set
-        // up and, by `&mut self`, used by nobody else.
+        #[expect(clippy::cast_possible_truncation, reason = "offered <= N <= 65535")]
+        // SAFETY: `first` points to at least `offered` frames, each a pointer to a chain of ours; those are
+        // what the device was told to expect, by the invariant of `only`; the queue is set up and, by
+        // `&mut self`, used by nobody else.
         let sent = unsafe {
-            dpdk_sys::tether_eth_tx_burst(self.port_id, self.index, first, length as u16)
+            dpdk_sys::tether_eth_tx_burst(self.port_id, self.index, first, offered as u16)
         };
         let sent = usize::from(sent);
         let kept = length - sent;
@@ -110,4 +131,12 @@ impl Queue {
         unsafe { burst.set_len(kept) };
         sent
     }
+}
+
+/// How many frames from the first on may be put back into the pool without a look at them.
+#[inline]
+fn singles_of(pool: &Mempool, frames: &[Mbuf]) -> usize {
+    let pool = pool.as_ptr();
+    let others = frames.iter().position(|frame| !frame.is_single_of(pool));
+    others.unwrap_or(frames.len())
 }

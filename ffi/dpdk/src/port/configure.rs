@@ -4,7 +4,7 @@ use std::ptr;
 
 use dpdk_sys::rte_eth_conf;
 
-use super::{Claim, Device, OpenPort};
+use super::{Claim, Device, Offloads, OpenPort};
 use crate::error::{self, Error};
 use crate::mempool::Mempool;
 
@@ -36,10 +36,27 @@ pub struct PortConfig<'a> {
     pub mtu: Option<u16>,
     /// Spread frames over the queues by a hash of addresses and ports, where the device can?
     pub rss: bool,
+    /// Have IPv4 header checksums looked at, where the device can? What it found is told by
+    /// [`Mbuf::take_ipv4_checksum`](crate::Mbuf::take_ipv4_checksum).
+    pub ipv4_checksums: bool,
+    /// Which frames the queues will send.
+    pub outgoing: Outgoing,
+}
+
+/// Which frames a port will send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outgoing {
+    /// Those of any pool.
+    #[default]
+    AnyPool,
+    /// Nothing but frames in single buffers of the one pool that the port has. A device that can puts them
+    /// back without a look at them; then [`Queue::transmit`](crate::Queue::transmit) takes no others.
+    OwnPool,
 }
 
 impl<'a> PortConfig<'a> {
-    /// One queue of 1024 descriptors each way, RSS where there is any, not promiscuous.
+    /// One queue of 1024 descriptors each way, RSS and IPv4 checksums where there are any, frames of any
+    /// pool, not promiscuous.
     #[must_use]
     pub fn new(pools: &'a [Mempool]) -> Self {
         Self {
@@ -50,6 +67,8 @@ impl<'a> PortConfig<'a> {
             promiscuous: false,
             mtu: None,
             rss: true,
+            ipv4_checksums: true,
+            outgoing: Outgoing::AnyPool,
         }
     }
 }
@@ -80,10 +99,10 @@ pub(super) fn check(claim: &Claim, device: &Device, config: &PortConfig<'_>) -> 
 /// Configures and starts the device; returns its MTU.
 pub(super) fn start(
     port: &OpenPort,
-    device: &Device,
+    offloads: &Offloads,
     config: &PortConfig<'_>,
 ) -> Result<u16, Error> {
-    configure_device(port, device, config)?;
+    configure_device(port, offloads, config)?;
     set_up_queues(port, config)?;
     // SAFETY: the port is ours, configured, and its queues are set up.
     let result = unsafe { dpdk_sys::rte_eth_dev_start(port.id()) };
@@ -102,10 +121,10 @@ const ENOTSUP: i32 = 95;
 
 fn configure_device(
     port: &OpenPort,
-    device: &Device,
+    offloads: &Offloads,
     config: &PortConfig<'_>,
 ) -> Result<(), Error> {
-    let conf = device_conf(device, config);
+    let conf = device_conf(offloads, config);
     let queues = config.queues;
     // SAFETY: the port is ours and not started; `conf` is read during the call only.
     let result =
@@ -117,35 +136,16 @@ fn configure_device(
     }
 }
 
-fn device_conf(device: &Device, config: &PortConfig<'_>) -> rte_eth_conf {
+fn device_conf(offloads: &Offloads, config: &PortConfig<'_>) -> rte_eth_conf {
     let mut conf = rte_eth_conf::default();
     conf.rxmode.mtu = config.mtu.map_or(0, u32::from);
-    let functions = device.rss_functions
-        & (dpdk_sys::TETHER_ETH_RSS_IP
-            | dpdk_sys::TETHER_ETH_RSS_TCP
-            | dpdk_sys::TETHER_ETH_RSS_UDP);
-    if config.rss && functions != 0 {
+    if offloads.rss != 0 {
         conf.rxmode.mq_mode = dpdk_sys::RTE_ETH_MQ_RX_RSS;
-        conf.rx_adv_conf.rss_conf.rss_hf = functions;
-        conf.rxmode.offloads |= device.rx_offloads & dpdk_sys::TETHER_ETH_RX_OFFLOAD_RSS_HASH;
+        conf.rx_adv_conf.rss_conf.rss_hf = offloads.rss;
     }
-    if frames_exceed_buffers(config) {
-        conf.rxmode.offloads |= device.rx_offloads & dpdk_sys::TETHER_ETH_RX_OFFLOAD_SCATTER;
-        conf.txmode.offloads |= device.tx_offloads & dpdk_sys::TETHER_ETH_TX_OFFLOAD_MULTI_SEGS;
-    }
+    conf.rxmode.offloads = offloads.receive;
+    conf.txmode.offloads = offloads.transmit;
     conf
-}
-
-/// May a frame need more than one buffer? Only then are offloads asked for that slow some drivers down.
-fn frames_exceed_buffers(config: &PortConfig<'_>) -> bool {
-    const ETHERNET_MTU: u16 = 1500;
-    const VLAN_TAGS: u32 = 8;
-    let overhead = dpdk_sys::RTE_ETHER_HDR_LEN + dpdk_sys::RTE_ETHER_CRC_LEN + VLAN_TAGS;
-    let frame = u32::from(config.mtu.unwrap_or(ETHERNET_MTU)) + overhead;
-    let rooms = config.pools.iter().map(|pool| u32::from(pool.data_room()));
-    rooms
-        .min()
-        .is_some_and(|room| frame > room.saturating_sub(dpdk_sys::RTE_PKTMBUF_HEADROOM))
 }
 
 fn set_up_queues(port: &OpenPort, config: &PortConfig<'_>) -> Result<(), Error> {
