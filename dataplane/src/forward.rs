@@ -36,7 +36,7 @@ use crate::{
     fate::Fate,
     flow_table::Tick,
     key::{Key4, Key6},
-    parse::{Later, Packet, Parsed, parse, usual4},
+    parse::{Later, Packet, Parsed, parse_checked, usual4},
     port::{BURST, Burst, Frame, Port},
     probe::{Probe, Stage},
     rcu::Guard,
@@ -126,8 +126,9 @@ impl<K> FamilyLanes<K> {
 pub(crate) struct Lanes {
     v4: FamilyLanes<Key4>,
     v6: FamilyLanes<Key6>,
-    /// Frames that take the long way through [`parse`].
-    unusual: ArrayVec<u8, BURST>,
+    /// Frames that take the long way through [`parse`](crate::parse::parse), and whether the device has found
+    /// their IPv4 header checksum right.
+    unusual: ArrayVec<(u8, bool), BURST>,
     /// The first fragments among those, with where their IP headers start.
     firsts: ArrayVec<(u8, u16), BURST>,
     later: ArrayVec<(u8, Later), BURST>,
@@ -215,7 +216,11 @@ pub(crate) fn forward<P: Port, W: Probe>(
     probe: &mut W,
 ) {
     own.findings.refreshes.clear();
-    parse_all(burst, port, view, own, lanes);
+    if ports[port.index()].checks_ipv4() {
+        parse_all::<_, true>(burst, port, view, own, lanes);
+    } else {
+        parse_all::<_, false>(burst, port, view, own, lanes);
+    }
     if W::TAPS {
         captured::came(burst, port, lanes, own);
     }
@@ -267,9 +272,11 @@ fn forward_family<F, K: PathKey, W: Probe>(
     probe.ended(Stage::Place);
 }
 
-/// Sorts the burst: TCP and UDP by family, what may be for the forwarder itself, and the rest.
-fn parse_all<F: Frame>(
-    burst: &Burst<F>,
+/// Sorts the burst: TCP and UDP by family, what may be for the forwarder itself, and the rest. The frames
+/// of a port that is `CHECKED` may say that their IPv4 header checksum need not be looked at; others pay
+/// nothing for it.
+fn parse_all<F: Frame, const CHECKED: bool>(
+    burst: &mut Burst<F>,
     port: PortId,
     view: View<'_>,
     own: &mut Own<F>,
@@ -277,14 +284,12 @@ fn parse_all<F: Frame>(
 ) {
     lanes.clear();
     let spec = &view.tables.stations.get(port).spec;
-    if spec.vlan.is_none() {
-        let bytes = parse_usual(burst, spec.mac, &own.flows, lanes);
-        own.counters.received_bytes.add(bytes);
+    let bytes = if spec.vlan.is_none() {
+        parse_usual::<_, CHECKED>(burst, spec.mac, &own.flows, lanes)
     } else {
-        lanes.unusual.extend((0_u8..).take(burst.len()));
-        let bytes = burst.iter().map(|frame| frame.bytes().len() as u64);
-        own.counters.received_bytes.add(bytes.sum());
-    }
+        list_all::<_, CHECKED>(burst, lanes)
+    };
+    own.counters.received_bytes.add(bytes);
     own.counters.received.add(burst.len() as u64);
     if !lanes.unusual.is_empty() {
         parse_unusual(burst, spec, own, lanes);
@@ -292,16 +297,33 @@ fn parse_all<F: Frame>(
 }
 
 /// The frames that are as nearly all are; the others are listed. The bytes of all of them.
-fn parse_usual<F: Frame>(burst: &Burst<F>, mac: Mac, flows: &Flows, lanes: &mut Lanes) -> u64 {
+fn parse_usual<F: Frame, const CHECKED: bool>(
+    burst: &mut Burst<F>,
+    mac: Mac,
+    flows: &Flows,
+    lanes: &mut Lanes,
+) -> u64 {
     let mut bytes = 0;
     for (index, frame) in (0_u8..).zip(burst) {
         bytes += frame.bytes().len() as u64;
-        match usual4(frame.bytes(), mac) {
+        let is_checked = CHECKED && frame.take_ipv4_checksum() == Some(true);
+        match usual4(frame.bytes(), mac, is_checked) {
             Some(packet) if frame.is_contiguous() => {
                 enter(&mut lanes.v4.all, index, &packet, flows);
             }
-            _ => lanes.unusual.push(index),
+            _ => lanes.unusual.push((index, is_checked)),
         }
+    }
+    bytes
+}
+
+/// Lists every frame as not usual: on a VLAN none is. The bytes of all of them.
+fn list_all<F: Frame, const CHECKED: bool>(burst: &mut Burst<F>, lanes: &mut Lanes) -> u64 {
+    let mut bytes = 0;
+    for (index, frame) in (0_u8..).zip(burst) {
+        bytes += frame.bytes().len() as u64;
+        let is_checked = CHECKED && frame.take_ipv4_checksum() == Some(true);
+        lanes.unusual.push((index, is_checked));
     }
     bytes
 }
@@ -309,9 +331,9 @@ fn parse_usual<F: Frame>(burst: &Burst<F>, mac: Mac, flows: &Flows, lanes: &mut 
 /// Sorts the frames that are listed as not usual.
 #[inline(never)]
 fn parse_unusual<F: Frame>(burst: &Burst<F>, spec: &PortSpec, own: &mut Own<F>, lanes: &mut Lanes) {
-    for index in &lanes.unusual {
+    for (index, is_checked) in &lanes.unusual {
         let index = *index;
-        match parse_one(&burst[usize::from(index)], spec.mac, spec.vlan) {
+        match parse_one(&burst[usize::from(index)], spec, *is_checked) {
             Ok(Parsed::V4(packet)) => enter(&mut lanes.v4.all, index, &packet, &own.flows),
             Ok(Parsed::V6(packet)) => enter(&mut lanes.v6.all, index, &packet, &own.flows),
             Ok(Parsed::First4(packet)) => {
@@ -349,19 +371,19 @@ fn enter<K: PathKey>(lane: &mut Lane<K>, index: u8, packet: &Packet<K>, flows: &
 /// Parses a frame that is addressed to this port: to its MAC address, or to a group where it is not
 /// TCP or UDP.
 #[inline]
-fn parse_one<F: Frame>(frame: &F, mac: Mac, vlan: Option<u16>) -> Result<Parsed, Fate> {
+fn parse_one<F: Frame>(frame: &F, spec: &PortSpec, is_checked: bool) -> Result<Parsed, Fate> {
     if !frame.is_contiguous() {
         return Err(Fate::FrameSegmented);
     }
     let bytes = frame.bytes();
     let destination = Mac(*bytes.first_chunk().ok_or(Fate::FrameTruncated)?);
-    if destination == mac {
-        return parse(bytes, vlan);
+    if destination == spec.mac {
+        return parse_checked(bytes, spec.vlan, is_checked);
     }
     if destination.is_unicast() {
         return Err(Fate::OtherMac);
     }
-    match parse(bytes, vlan)? {
+    match parse_checked(bytes, spec.vlan, is_checked)? {
         local @ (Parsed::Arp { .. } | Parsed::Icmp4(_) | Parsed::Icmp6(_)) => Ok(local),
         _ => Err(Fate::OtherMac),
     }

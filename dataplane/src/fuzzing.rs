@@ -86,7 +86,7 @@ pub fn parse_and_answer(input: &[u8]) {
 /// What the shortcut takes, the long way takes alike.
 fn check_shortcut(frame: &[u8]) {
     let destination = frame.first_chunk().map(|mac| Mac(*mac));
-    if let Some(packet) = destination.and_then(|mac| usual4(frame, mac)) {
+    if let Some(packet) = destination.and_then(|mac| usual4(frame, mac, false)) {
         assert_eq!(parse(frame, None), Ok(Parsed::V4(packet)));
     }
 }

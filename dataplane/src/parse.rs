@@ -94,13 +94,23 @@ pub(crate) struct Message {
 /// Checks and takes apart a frame of a port with this VLAN.
 #[inline]
 pub(crate) fn parse(frame: &[u8], vlan: Option<u16>) -> Result<Parsed, Fate> {
+    parse_checked(frame, vlan, false)
+}
+
+/// The same of a frame whose IPv4 header, if it has one, needs no look at its checksum where it `is_checked`.
+#[inline]
+pub(crate) fn parse_checked(
+    frame: &[u8],
+    vlan: Option<u16>,
+    is_checked: bool,
+) -> Result<Parsed, Fate> {
     let Link {
         ethertype,
         l3,
         packet,
     } = link(frame, vlan)?;
     match ethertype {
-        ethernet::IPV4 => parse_ipv4(packet, l3),
+        ethernet::IPV4 => parse_ipv4(packet, l3, is_checked),
         ethernet::IPV6 => parse_ipv6(packet, l3),
         ethernet::ARP => parse_arp(packet, l3),
         vlan::CUSTOMER | vlan::SERVICE => Err(Fate::BadVlan),
@@ -159,39 +169,46 @@ fn parse_arp(packet: &[u8], offset: u16) -> Result<Parsed, Fate> {
 }
 
 #[inline]
-fn parse_ipv4(packet: &[u8], l3: u16) -> Result<Parsed, Fate> {
+fn parse_ipv4(packet: &[u8], l3: u16, is_checked: bool) -> Result<Parsed, Fate> {
     let (header, _) = Ipv4::ref_from_prefix(packet).map_err(|_| Fate::Ipv4Malformed)?;
     let packet = packet
         .get(..usize::from(header.total_len.get()))
         .ok_or(Fate::Ipv4Malformed)?;
     match packet.split_at_checked(usize::from(Ipv4::LEN)) {
         Some((_, payload)) if header.version_length == Ipv4::PLAIN => {
-            deliver_ipv4(header, header.sum(), payload, l3, l3 + Ipv4::LEN)
+            let is_whole = is_checked || header.sum().is_whole();
+            deliver_ipv4(header, is_whole, payload, l3, l3 + Ipv4::LEN)
         }
-        _ => parse_options(header, packet, l3),
+        _ => parse_options(header, packet, l3, is_checked),
     }
 }
 
 /// A header that has options, or is wrong.
 #[cold]
-fn parse_options(header: &Ipv4, packet: &[u8], l3: u16) -> Result<Parsed, Fate> {
+fn parse_options(header: &Ipv4, packet: &[u8], l3: u16, is_checked: bool) -> Result<Parsed, Fate> {
     let len = header.header_len();
     if header.version() != 4 || len < Ipv4::LEN {
         return Err(Fate::Ipv4Malformed);
     }
     let split = packet.split_at_checked(usize::from(len));
     let (bytes, payload) = split.ok_or(Fate::Ipv4Malformed)?;
-    let sum = Sum::default().bytes(bytes);
-    if sum.is_whole() && !options::are_taken(bytes) {
+    let is_whole = is_checked || Sum::default().bytes(bytes).is_whole();
+    if is_whole && !options::are_taken(bytes) {
         return Err(Fate::Ipv4Options);
     }
-    deliver_ipv4(header, sum, payload, l3, l3 + len)
+    deliver_ipv4(header, is_whole, payload, l3, l3 + len)
 }
 
-/// Takes the payload of a header with this `sum`.
+/// Takes the payload of a header whose checksum is right if it `is_whole`.
 #[inline]
-fn deliver_ipv4(header: &Ipv4, sum: Sum, payload: &[u8], l3: u16, l4: u16) -> Result<Parsed, Fate> {
-    if !sum.is_whole() {
+fn deliver_ipv4(
+    header: &Ipv4,
+    is_whole: bool,
+    payload: &[u8],
+    l3: u16,
+    l4: u16,
+) -> Result<Parsed, Fate> {
+    if !is_whole {
         return Err(Fate::Ipv4Checksum);
     }
     if header.is_fragment() {

@@ -24,6 +24,13 @@ pub trait Frame {
     fn bytes_mut(&mut self) -> &mut [u8];
     /// Whether [`Frame::bytes`] is the whole frame.
     fn is_contiguous(&self) -> bool;
+    /// Whether the device has found the checksum of the outermost IPv4 header, as it was received, right;
+    /// `None`: look yourself. It is told once, so that nobody reads it of a frame that was changed or passed
+    /// on. Only frames of a port that [checks](Port::checks_ipv4) are asked.
+    #[inline]
+    fn take_ipv4_checksum(&mut self) -> Option<bool> {
+        None
+    }
     /// Cuts or grows the frame at its end; grown bytes are zero. False, and nothing changed, where
     /// there is no room.
     fn resize(&mut self, len: usize) -> bool;
@@ -46,6 +53,12 @@ pub trait Frame {
 pub trait Port {
     /// The frames of this port.
     type Frame: Frame;
+
+    /// Whether its device looks at IPv4 header checksums; the same for as long as it is there.
+    #[inline]
+    fn checks_ipv4(&self) -> bool {
+        false
+    }
 
     /// Receives what is there, up to the burst's free room.
     fn receive(&mut self, burst: &mut Burst<Self::Frame>);

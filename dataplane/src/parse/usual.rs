@@ -23,7 +23,8 @@ const FRAGMENTED: u64 = (ipv4::FRAGMENTED.to_be() as u64) << 32;
 /// Bytes of an IP header without options.
 const IP_LEN: u32 = 20;
 
-/// The packet, if it is a usual one for the station with this MAC address.
+/// The packet, if it is a usual one for the station with this MAC address. The checksum of its header is
+/// looked at unless it `is_checked`.
 ///
 /// Words of several fields are loaded at once, and what must hold is gathered in one that is 0 then: a
 /// load and a branch for each field would cost more.
@@ -32,14 +33,14 @@ const IP_LEN: u32 = 20;
     clippy::inline_always,
     reason = "measured: a call for each packet costs more"
 )]
-pub(crate) fn usual4(frame: &[u8], mac: Mac) -> Option<Packet<Key4>> {
+pub(crate) fn usual4(frame: &[u8], mac: Mac, is_checked: bool) -> Option<Packet<Key4>> {
     let headers: &[u8; HEADERS] = frame.first_chunk()?;
     let other_mac = (u64::from_le_bytes(chunk(headers, 0)) ^ mac.word()) << 16;
     let other_header = (u32::from_le_bytes(chunk(headers, 12)) ^ PLAIN) & PLAIN_MASK;
     // Total length, identification, fragment offset, time to live, protocol.
     let word = u64::from_le_bytes(chunk(headers, 16));
     let is_other = other_mac | u64::from(other_header) | word & FRAGMENTED != 0;
-    if is_other || !is_summed(headers) {
+    if is_other || !(is_checked || is_summed(headers)) {
         return None;
     }
     let [high, low, .., protocol] = word.to_le_bytes();
@@ -108,7 +109,7 @@ fn chunk<const N: usize>(headers: &[u8; HEADERS], at: usize) -> [u8; N] {
 mod tests {
     use super::*;
     use crate::fate::Fate;
-    use crate::parse::{Parsed, parse};
+    use crate::parse::{Parsed, parse, parse_checked};
     use crate::samples::*;
     use proptest::prelude::*;
 
@@ -116,7 +117,7 @@ mod tests {
 
     /// Asserts that both say the same, where this one says anything.
     fn agree(frame: &[u8]) -> Result<bool, TestCaseError> {
-        let usual = usual4(frame, OURS);
+        let usual = usual4(frame, OURS, false);
         if let Some(packet) = usual {
             prop_assert_eq!(parse(frame, None), Ok(Parsed::V4(packet)));
         }
@@ -139,7 +140,7 @@ mod tests {
         ] {
             assert_eq!(agree(&frame).unwrap(), expected, "{frame:02x?}");
         }
-        assert_eq!(usual4(&tcp4(), Mac([2, 0, 0, 0, 0, 1])), None);
+        assert_eq!(usual4(&tcp4(), Mac([2, 0, 0, 0, 0, 1]), false), None);
     }
 
     proptest! {
@@ -164,6 +165,25 @@ mod tests {
             // And it leaves no whole packet that is long enough.
             let is_usual = matches!(parse(&frame, None), Ok(Parsed::V4(packet)) if packet.l4 == L4);
             prop_assert_eq!(taken, is_usual && frame.len() >= HEADERS);
+        }
+
+        /// A checked header is taken like one whose sum is right, and nothing else is.
+        #[test]
+        fn a_check_saves_the_sum_and_nothing_else(
+            at in 14_usize..54,
+            bytes in prop::collection::vec(any::<u8>(), 1..4),
+            is_tcp: bool,
+        ) {
+            let mut frame = if is_tcp { tcp4() } else { udp4() };
+            frame.resize(80, 0);
+            for (place, byte) in frame.iter_mut().skip(at).zip(bytes) {
+                *place = byte;
+            }
+            if frame[14] & 0xf >= 5 {
+                let summed = summed4(frame.clone());
+                prop_assert_eq!(usual4(&frame, OURS, true), usual4(&summed, OURS, false));
+                prop_assert_eq!(parse_checked(&frame, None, true), parse(&summed, None));
+            }
         }
 
         #[test]

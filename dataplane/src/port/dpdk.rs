@@ -1,7 +1,7 @@
 //! A worker's queues on a DPDK port.
 
 use super::{Burst, Frame, Port};
-use dpdk::{Mbuf, Mempool, Queue};
+use dpdk::{Ipv4Checksum, Mbuf, Mempool, Queue};
 
 /// One queue pair, with the pool that its own messages are built in.
 #[derive(Debug)]
@@ -20,6 +20,11 @@ impl DpdkPort {
 
 impl Port for DpdkPort {
     type Frame = Mbuf;
+
+    #[inline]
+    fn checks_ipv4(&self) -> bool {
+        self.queue.tells_of_ipv4()
+    }
 
     #[inline]
     fn receive(&mut self, burst: &mut Burst<Mbuf>) {
@@ -50,6 +55,15 @@ impl Frame for Mbuf {
     #[inline]
     fn is_contiguous(&self) -> bool {
         Mbuf::is_contiguous(self)
+    }
+
+    #[inline]
+    fn take_ipv4_checksum(&mut self) -> Option<bool> {
+        match Mbuf::take_ipv4_checksum(self) {
+            Ipv4Checksum::Unknown => None,
+            Ipv4Checksum::Good => Some(true),
+            Ipv4Checksum::Bad => Some(false),
+        }
     }
 
     fn resize(&mut self, len: usize) -> bool {

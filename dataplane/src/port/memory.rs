@@ -20,6 +20,7 @@ pub struct MemoryPort {
     pool: Arc<Pool>,
     received: Arc<ArrayQueue<MemoryFrame>>,
     sent: Arc<ArrayQueue<MemoryFrame>>,
+    checks_ipv4: bool,
 }
 
 /// The station at the other end.
@@ -51,14 +52,27 @@ impl MemoryPort {
                 pool,
                 received,
                 sent,
+                checks_ipv4: false,
             },
             peer,
         )
+    }
+
+    /// The same port as one whose device looks at IPv4 header checksums: what it has found is what the
+    /// peer says by [`MemoryPeer::send_checked`].
+    #[must_use]
+    pub fn checking_ipv4(mut self) -> Self {
+        self.checks_ipv4 = true;
+        self
     }
 }
 
 impl Port for MemoryPort {
     type Frame = MemoryFrame;
+
+    fn checks_ipv4(&self) -> bool {
+        self.checks_ipv4
+    }
 
     fn receive(&mut self, burst: &mut Burst<MemoryFrame>) {
         while !burst.is_full() {
@@ -99,6 +113,13 @@ impl MemoryPeer {
             .get(..len)
             .and_then(|first| MemoryFrame::copied(&self.pool, first));
         first.is_some_and(|first| self.outgoing.push(first.segmented()).is_ok())
+    }
+
+    /// Sends the port a frame of whose IPv4 header checksum its device says that it is right, or wrong.
+    #[must_use]
+    pub fn send_checked(&self, frame: &[u8], is_right: bool) -> bool {
+        let copy = MemoryFrame::copied(&self.pool, frame);
+        copy.is_some_and(|copy| self.outgoing.push(copy.checked(is_right)).is_ok())
     }
 
     /// Sends the port a frame at the very front of its buffer: nothing can be prepended to it.

@@ -21,6 +21,7 @@ mod life;
 mod local;
 mod nat;
 mod neighbours;
+mod offloads;
 mod paths;
 mod prefixes;
 mod proxied;

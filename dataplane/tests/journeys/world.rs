@@ -81,6 +81,8 @@ pub(crate) struct Size {
     pub(crate) flows: usize,
     pub(crate) affinities: usize,
     pub(crate) transmit_frames: usize,
+    /// Whether the ports' devices look at IPv4 header checksums.
+    pub(crate) checks_ipv4: bool,
 }
 
 pub(crate) const USUAL: Size = Size {
@@ -88,6 +90,7 @@ pub(crate) const USUAL: Size = Size {
     flows: 1024,
     affinities: 1024,
     transmit_frames: 512,
+    checks_ipv4: false,
 };
 
 pub(crate) fn service(id: ServiceId, protocol: Protocol, address: &str, port: u16) -> ServiceSpec {
@@ -203,7 +206,11 @@ impl World {
             let (ports, ends) = spec
                 .ports
                 .iter()
-                .map(|_| MemoryPort::new(1024, size.transmit_frames))
+                .map(|_| {
+                    let (port, peer) = MemoryPort::new(1024, size.transmit_frames);
+                    let checking = size.checks_ipv4;
+                    (if checking { port.checking_ipv4() } else { port }, peer)
+                })
                 .unzip();
             workers.push(Worker::new(seat, ports, size.flows).join(&exchange));
             peers.push(ends);
@@ -242,6 +249,12 @@ impl World {
         assert!(self.peers[worker][port].send(frame), "room for a frame");
     }
 
+    /// The same, of whose IPv4 header checksum the port's device says that it is right or wrong.
+    pub(crate) fn put_checked(&mut self, worker: usize, port: usize, frame: &[u8], is_right: bool) {
+        let sent = self.peers[worker][port].send_checked(frame, is_right);
+        assert!(sent, "room for a frame");
+    }
+
     /// One step of one worker; what left.
     pub(crate) fn step(&mut self, worker: usize) -> Vec<Left> {
         self.workers[worker].step(self.now);
@@ -253,7 +266,9 @@ impl World {
     pub(crate) fn left(&self, worker: usize) -> Vec<Left> {
         let mut left = Vec::new();
         for (port, peer) in self.peers[worker].iter().enumerate() {
-            while let Some(frame) = peer.receive() {
+            while let Some(mut frame) = peer.receive() {
+                let found = frame.take_ipv4_checksum();
+                assert_eq!(found, None, "what a device found stays in the worker");
                 let frame = frame.bytes().to_vec();
                 left.push(Left { port, frame });
             }

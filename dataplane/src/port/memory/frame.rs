@@ -27,6 +27,8 @@ pub struct MemoryFrame {
     start: usize,
     len: usize,
     is_contiguous: bool,
+    /// What the port's device would have found.
+    ipv4_checksum: Option<bool>,
     pool: Arc<Pool>,
 }
 
@@ -66,6 +68,7 @@ impl MemoryFrame {
             start: HEADROOM,
             len: 0,
             is_contiguous: true,
+            ipv4_checksum: None,
             pool: Arc::clone(pool),
         })
     }
@@ -92,6 +95,12 @@ impl MemoryFrame {
         self.is_contiguous = false;
         self
     }
+
+    /// The same as a device passes it on that has found its IPv4 header checksum right or wrong.
+    pub(crate) fn checked(mut self, is_right: bool) -> Self {
+        self.ipv4_checksum = Some(is_right);
+        self
+    }
 }
 
 impl Frame for MemoryFrame {
@@ -105,6 +114,10 @@ impl Frame for MemoryFrame {
 
     fn is_contiguous(&self) -> bool {
         self.is_contiguous
+    }
+
+    fn take_ipv4_checksum(&mut self) -> Option<bool> {
+        self.ipv4_checksum.take()
     }
 
     fn resize(&mut self, len: usize) -> bool {
