@@ -6,19 +6,34 @@ use tether_dataplane::{
     port::{BURST, Burst, Frame, Port},
 };
 
+/// Bytes of a frame.
+pub(crate) const LEN: usize = 60;
+/// Behind the frame stands what the device found about its IPv4 header: 1 where it is right.
+const FOUND: usize = LEN;
+
 /// A frame of fixed length.
 #[derive(Debug)]
-pub(crate) struct Slot(pub(crate) Box<[u8; 60]>);
+pub(crate) struct Slot(Box<[u8; LEN + 4]>);
+
+impl Slot {
+    /// A frame whose header every device finds right.
+    pub(crate) fn new(frame: &[u8; LEN]) -> Self {
+        let mut slot = Box::new([0; LEN + 4]);
+        slot[..LEN].copy_from_slice(frame);
+        slot[FOUND] = 1;
+        Self(slot)
+    }
+}
 
 impl Frame for Slot {
     #[inline]
     fn bytes(&self) -> &[u8] {
-        &self.0[..]
+        &self.0[..LEN]
     }
 
     #[inline]
     fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0[..]
+        &mut self.0[..LEN]
     }
 
     #[inline]
@@ -26,8 +41,14 @@ impl Frame for Slot {
         true
     }
 
+    /// It is found again the next time that the frame comes.
+    #[inline]
+    fn take_ipv4_checksum(&mut self) -> Option<bool> {
+        (self.0[FOUND] != 0).then_some(self.0[FOUND] == 1)
+    }
+
     fn resize(&mut self, len: usize) -> bool {
-        len == self.0.len()
+        len == LEN
     }
 
     fn prepend(&mut self, count: usize) -> bool {
@@ -42,10 +63,17 @@ pub(crate) struct Ring {
     pub(crate) mac: Mac,
     /// Whether each comes again with the next source port: as another flow.
     pub(crate) counts_on: bool,
+    /// Whether its device looks at IPv4 header checksums.
+    pub(crate) checks_ipv4: bool,
 }
 
 impl Port for Ring {
     type Frame = Slot;
+
+    #[inline]
+    fn checks_ipv4(&self) -> bool {
+        self.checks_ipv4
+    }
 
     fn receive(&mut self, burst: &mut Burst<Slot>) {
         while burst.len() < BURST

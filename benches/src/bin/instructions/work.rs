@@ -1,6 +1,6 @@
 //! What is counted: the whole step of a worker, over packets of known flows and of new ones.
 
-use crate::ring::{Ring, Slot};
+use crate::ring::{LEN, Ring, Slot};
 use clap::ValueEnum;
 use etherparse::PacketBuilder;
 use std::{error::Error, net::Ipv4Addr};
@@ -38,6 +38,8 @@ const HOUR_MS: u32 = 3_600_000;
 pub(crate) enum Work {
     /// Packets of established flows.
     Known,
+    /// The same by a port whose device has looked at their IPv4 header checksums.
+    KnownChecked,
     /// Packets that open flows, which the scheduler places.
     New,
     /// Packets that open flows, which affinities place.
@@ -45,11 +47,17 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 3] = [Self::Known, Self::New, Self::NewByAffinity];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Known,
+        Self::KnownChecked,
+        Self::New,
+        Self::NewByAffinity,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Known => "known",
+            Self::KnownChecked => "known-checked",
             Self::New => "new",
             Self::NewByAffinity => "new-by-affinity",
         }
@@ -62,10 +70,12 @@ impl Work {
             start_affinities(&mut writer)?;
         }
         let seat = seats.into_iter().next().ok_or("no seat")?;
+        let is_known = matches!(self, Self::Known | Self::KnownChecked);
         let ring = Ring {
-            frames: frames(if self == Self::Known { ACK } else { SYN })?,
+            frames: frames(if is_known { ACK } else { SYN })?,
             mac: OURS,
-            counts_on: self != Self::Known,
+            counts_on: !is_known,
+            checks_ipv4: self == Self::KnownChecked,
         };
         let mut worker = Worker::new(seat, vec![ring], CLIENTS as usize);
         for _ in 0..bursts {
@@ -92,12 +102,9 @@ fn frames(flags: u8) -> Result<std::collections::VecDeque<Slot>, Box<dyn Error>>
             let tcp = if flags == SYN { tcp.syn() } else { tcp.ack(1) };
             let mut frame = Vec::new();
             tcp.write(&mut frame, &[])?;
-            frame.resize(60, 0);
-            let frame: Box<[u8; 60]> = frame
-                .into_boxed_slice()
-                .try_into()
-                .map_err(|_| "60 bytes")?;
-            Ok(Slot(frame))
+            frame.resize(LEN, 0);
+            let frame: &[u8; LEN] = frame.first_chunk().ok_or("60 bytes")?;
+            Ok(Slot::new(frame))
         })
         .collect()
 }
