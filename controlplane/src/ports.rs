@@ -12,6 +12,8 @@ pub struct PortView {
     pub driver: String,
     /// Its MAC address.
     pub mac: Mac,
+    /// The offloads that it uses, by DPDK's names.
+    pub offloads: Vec<&'static str>,
     /// Whether its link is up.
     pub link_up: bool,
     /// What it carried since the start.

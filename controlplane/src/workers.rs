@@ -24,7 +24,9 @@ use crate::{
     config::{self, Config},
 };
 use crossbeam_channel::Sender;
-use dpdk::{Eal, Mbuf, Mempool, MempoolConfig, Port, PortConfig, Queue, UnconfiguredPort};
+use dpdk::{
+    Eal, Mbuf, Mempool, MempoolConfig, Outgoing, Port, PortConfig, Queue, UnconfiguredPort,
+};
 use std::{
     io,
     sync::Arc,
@@ -149,8 +151,9 @@ pub fn open(config: &Config, cores: &Cores) -> Result<(Nics, Crew), WorkersError
         .map(|core| Hand::new(*core))
         .collect();
     let (mut ports, mut taps) = (Vec::new(), Vec::new());
+    let outgoing = outgoing(config);
     for (index, port) in (0..).zip(&config.ports) {
-        let nic = open_port(&eal, index, port, &mut hands)?;
+        let nic = open_port(&eal, (index, port), outgoing, &mut hands)?;
         taps.push(open_tap(&eal, (index, port), &nic, &mut hands)?);
         ports.push(nic);
     }
@@ -164,6 +167,15 @@ pub fn open(config: &Config, cores: &Cores) -> Result<(Nics, Crew), WorkersError
     Ok((nics, crew))
 }
 
+/// Which frames the ports send. Each has a pool of its own: what one has received another may send, and
+/// what the kernel sends comes from its tap. Only a port that is alone sends its own frames and no others.
+fn outgoing(config: &Config) -> Outgoing {
+    match &config.ports[..] {
+        [port] if port.kernel.is_none() => Outgoing::OwnPool,
+        _ => Outgoing::AnyPool,
+    }
+}
+
 fn idle(idle: config::Idle) -> Idle {
     match idle {
         config::Idle::Poll => Idle::Poll,
@@ -174,8 +186,8 @@ fn idle(idle: config::Idle) -> Idle {
 /// Opens a port and gives each worker its queue there.
 fn open_port(
     eal: &Eal,
-    index: u8,
-    port: &config::Port,
+    (index, port): (u8, &config::Port),
+    outgoing: Outgoing,
     hands: &mut [Hand],
 ) -> Result<Port, WorkersError> {
     let device = port.device.clone();
@@ -198,6 +210,7 @@ fn open_port(
         // Neighbour solicitations go to multicast addresses (RFC 4861, section 7.2.1).
         promiscuous: true,
         mtu,
+        outgoing,
         ..PortConfig::new(&pools)
     };
     let (port, queues) = found.configure(&settings).map_err(refused)?;
@@ -205,10 +218,11 @@ fn open_port(
         hand.take(queue, &pool);
     }
     log::info!(
-        "port {}: {}, {} queues",
+        "port {}: {}, {} queues, offloads: {}",
         port.name(),
         port.driver_name(),
-        hands.len()
+        hands.len(),
+        port.offloads().join(" ")
     );
     Ok(port)
 }
@@ -393,5 +407,29 @@ impl Team {
         });
         // All of them, whatever the first one says.
         ended.collect::<Vec<_>>().into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(number: u8, more: &str) -> String {
+        format!(
+            "[[port]]\ndevice = \"0000:0{number}:00.0\"\naddresses = [\"10.{number}.0.2/24\"]\n{more}\n"
+        )
+    }
+
+    #[test]
+    fn only_a_port_that_is_alone_sends_its_own_frames_and_no_others() {
+        for (ports, expected) in [
+            (port(1, ""), Outgoing::OwnPool),
+            (port(1, "kernel = \"tether0\""), Outgoing::AnyPool),
+            (port(1, "") + &port(2, ""), Outgoing::AnyPool),
+        ] {
+            let text = format!("[workers]\ncores = [0]\n[control]\n{ports}");
+            let config = Config::parse("t.toml", &text).unwrap();
+            assert_eq!(outgoing(&config), expected, "{ports}");
+        }
     }
 }

@@ -61,6 +61,7 @@ mod tests {
                 device: "net_null0".to_owned(),
                 driver: "net_null".to_owned(),
                 mac: Mac([2; 6]),
+                offloads: Vec::new(),
                 link_up: up.get(),
                 counters: PortCounters::default(),
             };

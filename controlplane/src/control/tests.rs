@@ -105,6 +105,7 @@ impl Ports for OnePort {
             device: "net_null0".to_owned(),
             driver: "net_null".to_owned(),
             mac: Mac([2, 0, 0, 0, 0, 1]),
+            offloads: vec!["rss", "rx_ipv4_cksum"],
             link_up: true,
             counters: PortCounters::default(),
         }]

@@ -86,6 +86,7 @@ fn port((settings, view): (&config::Port, &PortView)) -> Port {
         link_up: view.link_up,
         addresses: addresses.collect(),
         vlan: settings.vlan,
+        offloads: view.offloads.iter().map(ToString::to_string).collect(),
         counters: view.counters,
     }
 }

@@ -52,6 +52,7 @@ fn view(port: &Port) -> PortView {
         device: port.name().to_owned(),
         driver: port.driver_name().to_owned(),
         mac: Mac(port.mac()),
+        offloads: port.offloads(),
         link_up: port.link().is_ok_and(|link| link.up),
         counters: counters(port.statistics().unwrap_or_default()),
     }

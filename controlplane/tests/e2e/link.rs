@@ -1,12 +1,14 @@
 //! The forwarder as a neighbour on the link: ARP, NDP and ping, as the client's kernel asks.
 
+use etherparse::PacketBuilder;
 use rustix::process::Signal;
-use tether_api::operator::{NeighbourState, Status};
+use tether_api::operator::{NeighbourState, Port, Status};
 
 use crate::testbed::{
     self, Testbed,
     client::ask,
     daemon::Daemon,
+    frames::Card,
     network::Network,
     setup::{Driver, Setup},
     vip::{GAME, GAME6, SHOP, SHOP6},
@@ -162,6 +164,44 @@ fn a_link_that_goes_down_is_told_and_the_kernels_part_follows() {
         assert_eq!(is_up(), (true, true));
         // The other port has been there all the time.
         bed.client("10.9.0.1").reach(SHOP);
+    });
+}
+
+/// A ping to the forwarder by the interface `wire`, whose IPv4 header checksum is off by so much.
+fn ping_by_wire(to: [u8; 6], card: &Card, off_by: u8) -> Vec<u8> {
+    let link = PacketBuilder::ethernet2(card.mac(), to);
+    let ping = link.ipv4([10, 5, 0, 1], [10, 5, 0, 2], 64);
+    let mut frame = Vec::new();
+    ping.icmpv4_echo_request(1, 1)
+        .write(&mut frame, b"sums")
+        .unwrap();
+    frame[24] ^= off_by;
+    frame
+}
+
+#[test]
+fn a_port_has_ipv4_headers_looked_at_where_its_device_can() {
+    let wire = "[[port]]\ndevice = \"net_tap9\"\naddresses = [\"10.5.0.2/24\"]";
+    let setup = Setup::new().vdev("net_tap9,iface=wire").more(wire);
+    testbed::run(setup, |bed| {
+        let status: Status = bed.daemon.ctl(&["status"]);
+        let [packet, tap] = &status.ports[..] else {
+            panic!("two ports")
+        };
+        let has = |port: &Port| port.offloads.iter().any(|it| it == "rx_ipv4_cksum");
+        assert_eq!((has(packet), has(tap)), (false, true), "{status:?}");
+        let card = Card::of(&bed.network.forwarder, "wire");
+        let mac = tap.mac.split(':').map(|it| u8::from_str_radix(it, 16));
+        let mac: Vec<u8> = mac.map(Result::unwrap).collect();
+        let mac = <[u8; 6]>::try_from(mac).unwrap();
+        for off_by in [0, 1, 0] {
+            card.send(&ping_by_wire(mac, &card, off_by));
+        }
+        // Neighbours ask too.
+        wait_until("two answers and one that is dropped", SOON, || {
+            let fates = &bed.daemon.check_accounts().workers[0].fates;
+            fates["answered"] >= 2 && fates["ipv4_checksum"] == 1
+        });
     });
 }
 

@@ -45,6 +45,7 @@ impl Ports for OnePort {
             device: "0000:03:00.0".to_owned(),
             driver: "none".to_owned(),
             mac: Mac([2, 0, 0, 0, 0, 1]),
+            offloads: Vec::new(),
             link_up: true,
             counters: PortCounters::default(),
         }]

@@ -260,6 +260,7 @@ impl Ports for NoPorts {
             device: "net_null0".to_owned(),
             driver: "net_null".to_owned(),
             mac: Mac([2, 0, 0, 0, 0, 1]),
+            offloads: Vec::new(),
             link_up: true,
             counters: PortCounters::default(),
         }]

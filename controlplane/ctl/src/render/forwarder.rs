@@ -100,6 +100,7 @@ fn ports(ports: &[Port], style: Style) -> String {
             "RECEIVED",
             "TRANSMITTED",
             "LOST",
+            "OFFLOADS",
         ],
         style,
     );
@@ -125,9 +126,17 @@ fn ports(ports: &[Port], style: Style) -> String {
                 counters.transmitted_bytes,
             )),
             Cell::new(count(lost)),
+            Cell::new(listed(&port.offloads)),
         ]);
     }
     text(&mut table)
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        return "-".to_owned();
+    }
+    names.join(" ")
 }
 
 fn volume(packets: u64, bytes: u64) -> String {

@@ -119,6 +119,7 @@ fn status_tells_how_the_forwarder_does() {
             device: "net_af_packet0".into(),
             link_up: true,
             addresses: vec!["10.9.0.2/24".into()],
+            offloads: vec!["rss".into(), "rx_ipv4_cksum".into()],
             counters: PortCounters {
                 received_packets: 1_000,
                 received_bytes: 64_000,
@@ -169,12 +170,22 @@ fn status_tells_how_the_forwarder_does() {
         "{}",
         run.stdout
     );
+    assert!(
+        words(&run.stdout)
+            .iter()
+            .any(|row| row.starts_with(&["net_af_packet0"])
+                && row.ends_with(&["rss", "rx_ipv4_cksum"])),
+        "{}",
+        run.stdout
+    );
     assert!(!run.stdout.contains('\u{1b}'), "no colour in a pipe");
 
     let run = ok(Payload::Status(status)).run("status --json");
     let document: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(document["workers"][0]["reporting"], false);
     assert_eq!(document["ports"][0]["received_packets"], 1_000);
+    let offloads = json!(["rss", "rx_ipv4_cksum"]);
+    assert_eq!(document["ports"][0]["offloads"], offloads);
 }
 
 #[test]

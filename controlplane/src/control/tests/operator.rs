@@ -250,6 +250,7 @@ fn status_and_stats_tell_how_the_forwarder_is() {
     assert!(status.epoch != 0 && !status.ready, "its worker has stopped");
     assert_eq!((status.workers.len(), status.workers[0].core), (1, 1));
     assert_eq!(status.ports[0].mac, "02:00:00:00:00:01");
+    assert_eq!(status.ports[0].offloads, ["rss", "rx_ipv4_cksum"]);
     assert_eq!(status.ports[0].addresses, ["10.9.0.2/24", "fd00:9::2/64"]);
     assert_eq!(
         (status.tables.affinities, status.tables.affinity_capacity),
