@@ -5,7 +5,7 @@ use zerocopy::FromBytes;
 use crate::fate::Fate;
 use crate::key::{Ports, Protocol};
 use crate::wire::ipv4;
-use crate::wire::tcp::{ACK, FIN, RST, SYN, Tcp, URG};
+use crate::wire::tcp::{ACK, FIN, RST, SYN, Tcp};
 use crate::wire::udp::Udp;
 
 /// What the path needs of a TCP or UDP header.
@@ -79,21 +79,20 @@ fn udp_ports(header: Udp) -> Transport {
 /// Whether no stack sends these flags of TCP together.
 #[inline]
 pub(super) fn are_refused(flags: u8) -> bool {
-    REFUSED_FLAGS >> (flags & LOW_FLAGS) & 1 != 0
+    REFUSED_FLAGS[usize::from(flags)]
 }
 
-/// The flags that [`REFUSED_FLAGS`] looks at: all but those of ECN (RFC 3168, section 6.1).
-const LOW_FLAGS: u8 = URG | (URG - 1);
-
-/// One bit for each combination of [`LOW_FLAGS`]: set where no stack sends it.
-const REFUSED_FLAGS: u64 = {
-    let mut refused = 0;
-    let mut flags = 0;
-    while flags <= LOW_FLAGS {
-        refused |= (is_refused(flags) as u64) << flags;
+/// Of all flags together. A table: the shift that bits of a word need takes the path a register.
+static REFUSED_FLAGS: [bool; 256] = {
+    let mut refused = [false; 256];
+    let mut flags = 0_u8;
+    loop {
+        refused[flags as usize] = is_refused(flags);
+        if flags == u8::MAX {
+            break refused;
+        }
         flags += 1;
     }
-    refused
 };
 
 /// A start that ends, an end that acknowledges nothing, or none of SYN, RST and ACK, which a

@@ -72,26 +72,26 @@ pub(crate) fn usual4(frame: &[u8], mac: Mac, is_checked: bool) -> Option<Packet<
 fn tcp_flags(headers: &[u8; HEADERS], total_len: u32) -> Option<u8> {
     let header_len = u32::from(headers[46] & 0xf0) / 4;
     let flags = headers[47];
-    let fits = (20..=total_len.saturating_sub(IP_LEN)).contains(&header_len);
-    (fits & !are_refused(flags)).then_some(flags)
+    let fits = header_len >= 20 && header_len + IP_LEN <= total_len;
+    (fits && !are_refused(flags)).then_some(flags)
 }
 
 #[inline]
 fn is_udp(headers: &[u8; HEADERS], total_len: u32) -> bool {
     let length = u32::from(u16::from_be_bytes(chunk(headers, 38)));
-    (8..=total_len.saturating_sub(IP_LEN)).contains(&length)
+    length >= 8 && length + IP_LEN <= total_len
 }
 
 /// Whether the sum of the IP header is right. The sum in ones' complement of 16 bits (RFC 1071) is the
 /// remainder by 2^16 - 1, in whichever words it is added up, with the carries added too; of what is not
-/// all zeros it is right where that is 0.
+/// all zeros it is right where that is 0. Both addresses are one word, as the key has them.
 #[inline]
 fn is_summed(headers: &[u8; HEADERS]) -> bool {
     let (a, b) = (
         u64::from_ne_bytes(chunk(headers, 14)),
-        u64::from_ne_bytes(chunk(headers, 22)),
+        u64::from_ne_bytes(chunk(headers, 26)),
     );
-    let c = u64::from(u32::from_ne_bytes(chunk(headers, 30)));
+    let c = u64::from(u32::from_ne_bytes(chunk(headers, 22)));
     let (sum, carry) = a.overflowing_add(b);
     let (sum, again) = sum.overflowing_add(c + u64::from(carry));
     let (sum, _) = sum.overflowing_add(u64::from(again));
