@@ -334,6 +334,25 @@ fn s2_a_replacement_has_no_moment_without_an_owner() {
     assert_eq!(bench.writer.waiting(), 0);
 }
 
+/// The control thread asks millions at their first deadlines, and need publish nothing where all live on.
+#[test]
+fn what_lives_on_leaves_nothing_that_waits_for_workers() {
+    let mut bench = bench(10);
+    let cell = bench.start(host(7), 1, 200_000).unwrap();
+    bench.turn();
+    bench.now += 150_000;
+    bench.apply(Step::Packet(host(7)));
+    bench.now += 50_000;
+    assert!(
+        bench
+            .writer
+            .expire(&host(7), cell, Millis(bench.now))
+            .is_err()
+    );
+    assert_eq!(bench.writer.waiting(), 0);
+    bench.check();
+}
+
 #[test]
 fn a_full_table_still_replaces() {
     let mut bench = bench(4);

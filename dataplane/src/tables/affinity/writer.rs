@@ -9,7 +9,7 @@ use super::{
     directory::{BucketFull, DirectoryWriter, Entry},
     family::{Family, Query, Ranks, V4, V6, rank_of},
     source::Source,
-    value::{Minute, Value},
+    value::Value,
 };
 use crate::{
     clock::Millis,
@@ -134,15 +134,9 @@ impl AffinityWriter {
         self.free_cell(cell.index);
     }
 
-    /// Takes it out if its deadline has come; else says when that is, and workers how long it is sure now.
+    /// Takes it out if its deadline has come; else says when that is.
     pub fn expire(&mut self, key: &AffinityKey, cell: CellId, now: Millis) -> Result<(), Millis> {
-        if let Err(later) = self.cell(cell).expire(now) {
-            // Not worth a bucket where it is sure for hardly longer, nor while too many wait for workers.
-            if Minute::of(later) > Minute::of(now) && self.waiting() <= limits::WAITING_BUCKETS {
-                self.assure(key, later);
-            }
-            return Err(later);
-        }
+        self.cell(cell).expire(now)?;
         self.end(key, cell);
         Ok(())
     }
