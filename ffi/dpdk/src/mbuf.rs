@@ -46,6 +46,9 @@ pub enum Ipv4Checksum {
 const IPV4_FLAGS: u64 =
     dpdk_sys::TETHER_MBUF_F_RX_IP_CKSUM_MASK | dpdk_sys::TETHER_MBUF_F_RX_OUTER_IP_CKSUM_BAD;
 
+/// The flags of buffers whose data is elsewhere.
+const ELSEWHERE: u64 = dpdk_sys::TETHER_MBUF_F_INDIRECT | dpdk_sys::TETHER_MBUF_F_EXTERNAL;
+
 const _: () = assert!(size_of::<Mbuf>() == size_of::<*mut rte_mbuf>());
 const _: () = assert!(size_of::<Option<Mbuf>>() == size_of::<Mbuf>());
 
@@ -241,12 +244,13 @@ impl Mbuf {
         }
     }
 
-    /// Whether a device may put the buffer back into this pool without a look at it: it is from there, has
-    /// no other owner and no next one (`RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE`).
+    /// Whether a device may put the buffer back into this pool without a look at it: it is from there with
+    /// its data, has no other owner and no next one (`RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE`).
     #[inline]
     pub(crate) fn is_single_of(&self, pool: *mut rte_mempool) -> bool {
         let header = self.header();
-        header.pool == pool && header.nb_segs == 1 && header.refcnt == 1
+        let is_direct = header.ol_flags & ELSEWHERE == 0;
+        header.pool == pool && header.nb_segs == 1 && header.refcnt == 1 && is_direct
     }
 
     /// Asks the CPU to load the start of the frame into its caches; never waits for it.
@@ -388,14 +392,17 @@ mod tests {
         // Compared, never followed.
         let [pool, other] = [64, 128].map(std::ptr::without_provenance_mut::<rte_mempool>);
         let mut fake = Fake::new();
-        for (of, segments, owners, expected) in [
-            (pool, 1, 1, true),
-            (other, 1, 1, false),
-            (pool, 2, 1, false),
-            (pool, 1, 2, false),
+        for (of, segments, owners, flags, expected) in [
+            (pool, 1, 1, !ELSEWHERE, true),
+            (other, 1, 1, 0, false),
+            (pool, 2, 1, 0, false),
+            (pool, 1, 2, 0, false),
+            (pool, 1, 1, dpdk_sys::TETHER_MBUF_F_INDIRECT, false),
+            (pool, 1, 1, dpdk_sys::TETHER_MBUF_F_EXTERNAL, false),
         ] {
             let header = &mut fake.header;
             (header.pool, header.nb_segs, header.refcnt) = (of, segments, owners);
+            header.ol_flags = flags;
             assert_eq!(fake.frame().is_single_of(pool), expected);
         }
     }

@@ -47,7 +47,10 @@ impl Offloads {
         if frames_exceed_buffers(config) {
             wanted.receive |= dpdk_sys::TETHER_ETH_RX_OFFLOAD_SCATTER;
             wanted.transmit |= dpdk_sys::TETHER_ETH_TX_OFFLOAD_MULTI_SEGS;
-        } else if config.outgoing == Outgoing::OwnPool && config.pools.len() == 1 {
+        } else if config.outgoing == Outgoing::OwnPool
+            && config.pools.len() == 1
+            && !is_stacked(&device.driver)
+        {
             wanted.transmit |= dpdk_sys::TETHER_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
         }
         Self {
@@ -75,6 +78,12 @@ impl Offloads {
             .chain(TRANSMIT.into_iter().filter_map(named(self.transmit)))
             .collect()
     }
+}
+
+/// Whether the driver passes frames on to other devices, and may send some of its own among them, or one
+/// by several: a bond in mode 4 sends LACP from a pool of small buffers, one in mode 3 shares each frame.
+fn is_stacked(driver: &str) -> bool {
+    ["net_bonding", "net_failsafe"].contains(&driver)
 }
 
 /// May a frame need more than one buffer? Only then are offloads asked for that slow some drivers down.
@@ -176,6 +185,13 @@ mod tests {
             ..one
         };
         assert_eq!(free_unseen(two), (false, false));
+        for stacked in ["net_bonding", "net_failsafe"] {
+            let device = Device {
+                driver: stacked.to_owned(),
+                ..device(u64::MAX)
+            };
+            assert!(!Offloads::new(&device, &one).free_unseen(), "{stacked}");
+        }
         let long = PortConfig {
             mtu: Some(9000),
             ..one
