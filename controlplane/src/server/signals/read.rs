@@ -6,7 +6,7 @@ use crate::{
     server::limits,
     signal::{Asked, Destination, Operation, Signal},
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::{cell::OnceCell, net::SocketAddr, sync::Arc};
 use tether_api::{
     Source, Target,
     v1::{
@@ -84,10 +84,10 @@ pub(super) fn end(request: &EndRequest) -> Signal {
     of_backend(&request.backend, signal)
 }
 
-/// The signals of a batch that came in this session. Its names are copied once, and shared.
+/// The signals of a batch that came in this session. Names that they use are copied once, and shared.
 pub(super) fn batch(batch: &SignalBatch, session: u64) -> Vec<Signal> {
     let names = Names {
-        services: batch.services.iter().map(|it| it.as_str().into()).collect(),
+        services: vec![OnceCell::new(); batch.services.len()],
         backend: backend(&batch.backend),
     };
     let read = |compact| compact_signal(batch, &names, compact, session);
@@ -96,20 +96,21 @@ pub(super) fn batch(batch: &SignalBatch, session: u64) -> Vec<Signal> {
 
 /// The names that the signals of a batch share.
 struct Names {
-    services: Vec<Arc<str>>,
+    services: Vec<OnceCell<Arc<str>>>,
     backend: Option<Arc<str>>,
 }
 
 impl Names {
-    /// That of a place counted from 1; it is there.
-    fn service(&self, place: u32) -> Arc<str> {
-        Arc::clone(&self.services[place as usize - 1])
+    /// That of a place counted from 1, where the batch has this one.
+    fn service(&self, place: u32, name: &str) -> Arc<str> {
+        let copy = self.services[place as usize - 1].get_or_init(|| name.into());
+        Arc::clone(copy)
     }
 }
 
 fn compact_signal(batch: &SignalBatch, names: &Names, compact: &Compact, session: u64) -> Signal {
     let destination = compact.target(batch).map(|target| match target {
-        Target::Service(_) => Destination::Service(names.service(compact.service_index)),
+        Target::Service(name) => Destination::Service(names.service(compact.service_index, name)),
         Target::Destination(address) => Destination::Address(address),
     });
     let source = compact.source().map_err(|bad| bad.to_string());
