@@ -96,7 +96,8 @@ pub struct Port {
     pub addresses: Vec<String>,
     /// Tag, if the port has one.
     pub vlan: Option<u16>,
-    /// What it has its device do, by DPDK's names: `rss`, `rx_ipv4_cksum`.
+    /// What it has its device do, by DPDK's names: `rss`, `rx_ipv4_cksum`. A daemon from before does not say.
+    #[serde(default)]
     pub offloads: Vec<String>,
     /// What it carried, in the same object.
     #[serde(flatten)]
