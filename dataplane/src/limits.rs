@@ -4,7 +4,7 @@
 pub const AFFINITIES: usize = 16_000_000;
 /// Services at most.
 pub const SERVICES: usize = 4096;
-/// Backends at most, over all services: a flow's word has 14 bits for one.
+/// Backends at most, over all services: a flow's word and an affinity's entry have 14 bits for one.
 pub const BACKENDS: usize = 1 << 14;
 /// Ports at most.
 pub const PORTS: usize = 16;
